@@ -1,0 +1,56 @@
+# Everything a developer types.  Needs python3 (3.11 or newer, with venv) and make; the rest is
+# put into .venv, which is made anew when pyproject.toml changes.
+#
+#   make run     serve ./incoming on http://127.0.0.1:8080/   (ARGS="--set server.port=8081")
+#   make test    the whole suite                              (ARGS="tests/test_config.py -x")
+#   make lint types format bench soak
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help run test soak lint types format bench
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+run: $(READY)
+	@mkdir -p incoming
+	@exec $(BIN)/uploadd serve incoming $(ARGS)
+
+test: $(READY)
+	$(BIN)/pytest -m "not long" $(ARGS)
+
+soak: $(READY)
+	$(BIN)/pytest -m long $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python -m bench $(ARGS)
+
+# Made from nothing each time, so that what pyproject.toml no longer names is really gone.
+$(READY): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	    echo "make: no $(PYTHON) here; name another: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "make: uploadd needs Python 3.11 or newer, and $(PYTHON) is" \
+	        "$$($(PYTHON) -V 2>&1); name a newer one: make PYTHON=python3.13" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	    echo "make: $(PYTHON) has no venv module; Debian: apt install python3-venv" >&2; exit 1; }
+	@echo "making $(VENV) with $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@

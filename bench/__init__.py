@@ -1,0 +1,1 @@
+"""Measurements, by ratios within one run.  ``make bench``; nothing here is a test."""

@@ -1,0 +1,147 @@
+"""``make bench``: the short form.  Files on tmpfs; A B A B; medians, min, max; ratios in pairs.
+
+Run it when nothing else runs.  Figures drift between runs; what counts is the last column.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+import trio
+
+from bench import core, load, servers
+
+GIB = 1 << 30
+MB = 1e6
+ROUNDS = 5
+
+
+def main() -> None:
+    """Every scenario, a row each."""
+    scratch = Path(tempfile.mkdtemp(prefix="uploadd-bench-", dir="/dev/shm"))
+    try:
+        print("| scenario | uploadd: median (min - max) | beside it | ratio |")
+        print("|---|---|---|---|")
+        small_uploads(scratch)
+        stop_and_wait(scratch)
+        websocket(scratch)
+        downloads(scratch)
+        idle_sessions(scratch)
+    finally:
+        shutil.rmtree(scratch)
+
+
+def row(
+    what: str, unit: str, ours: list[float], name: str = "", theirs: Sequence[float] = ()
+) -> None:
+    """Print one line of the table."""
+    told = f"{median(ours):.0f} ({min(ours):.0f} - {max(ours):.0f}) {unit}"
+    other = ratio = ""
+    if theirs:
+        other = f"{name}: {median(theirs):.0f} ({min(theirs):.0f} - {max(theirs):.0f})"
+        ratio = f"{median(a / b for a, b in zip(ours, theirs, strict=True)):.2f}"
+    print(f"| {what} | {told} | {other} | {ratio} |", flush=True)
+
+
+def rounds(*measured: Callable[[], float]) -> list[list[float]]:
+    """Each in turn, A B A B, after one round that does not count."""
+    figures = [[one() for one in measured] for _ in range(ROUNDS + 1)][1:]
+    return [list(column) for column in zip(*figures, strict=True)]
+
+
+def small_uploads(scratch: Path) -> None:
+    for at_once in (32, 256):
+        figures = []
+        for number in range(3):
+            folder = scratch / f"small-{at_once}-{number}"
+            folder.mkdir()
+            figures.append(trio.run(core.small_uploads, folder, 6000, at_once))
+        row(f"10 KiB uploads, durable, {at_once} at once, store + ledger + commit", "/s", figures)
+
+
+def stop_and_wait(scratch: Path) -> None:
+    folder = scratch / "stop-and-wait"
+    size = 20 << 20
+    with servers.uploadd(folder) as (port, _):
+        figures = [size / MB / load.upload(port, size, 10240, flush=True) for _ in range(3)]
+    row("stop and wait, 10 KiB chunks, flush flag, durable", "MB/s", figures)
+
+
+def websocket(scratch: Path) -> None:
+    if not servers.install_node_peer():
+        print("| WebSocket | no node or no registry: not compared | | |")
+        return
+    for chunk in (64 << 10, 256 << 10, 1 << 20):
+        target = scratch / "node.bin"
+        with (
+            servers.uploadd(scratch / "written", "durability.ack=written") as (written, _),
+            servers.uploadd(scratch / "durable") as (durable, _),
+            servers.node_ws(target, GIB) as node,
+        ):
+
+            def ours(port: int, folder: str, chunk: int = chunk) -> float:
+                seconds = load.upload(port, GIB, chunk)
+                for file in (scratch / folder).glob("bench*.bin"):
+                    file.unlink()  # tmpfs: costs nothing, and memory is not endless
+                return GIB / MB / seconds
+
+            figures = rounds(
+                lambda: ours(written, "written"),
+                lambda: GIB / MB / load.plain_upload(node, GIB, chunk),  # noqa: B023
+                lambda: ours(durable, "durable"),
+            )
+        target.unlink()
+        size = f"{chunk >> 10} KiB"
+        row(f"1 GiB, WebSocket, {size}, written", "MB/s", figures[0], "Node ws", figures[1])
+        row(f"1 GiB, WebSocket, {size}, durable", "MB/s", figures[2], "written", figures[0])
+
+
+def downloads(scratch: Path) -> None:
+    folder = scratch / "down"
+    with servers.uploadd(folder) as (port, _):
+        ws_seconds = load.upload(port, GIB, 1 << 20)
+        assert ws_seconds > 0
+        path = _published(folder)
+        with servers.nginx(folder) as beside:
+            figures = rounds(
+                lambda: _rate(port, path),
+                lambda: _rate(beside, "/bench.bin"),
+            )
+    row("GET of 1 GiB", "MB/s", figures[0], "nginx", figures[1])
+
+
+def _rate(port: int, path: str) -> float:
+    total, seconds = load.download(port, path)
+    assert total > GIB, total
+    return total / MB / seconds
+
+
+def _published(folder: Path) -> str:
+    with sqlite3.connect(f"file:{folder}/.uploadd/ledger.db?mode=ro", uri=True) as db:
+        (id,) = db.execute("SELECT id FROM uploads").fetchone()
+    return f"/f/{id}/bench.bin"
+
+
+def idle_sessions(scratch: Path) -> None:
+    with servers.uploadd(scratch / "idle") as (port, pid):
+        warm = load.WebSocket(port)
+        warm.send_text({"type": "hello"})
+        warm.messages()
+        before = servers.rss(pid)
+        sockets = []
+        for _ in range(2000):
+            ws = load.WebSocket(port)
+            ws.send_text({"type": "hello"})
+            ws.messages()
+            sockets.append(ws)
+        grown = (servers.rss(pid) - before) / (1 << 20)
+    row("2 000 idle sessions, growth of RSS", "MiB", [grown])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The memory of the daemon for bytes on their way: one budget, a share for each session.
+
+Charged are the bytes that the WebSocket library holds, and the chunks that wait to be written.
+When the budget is full, sessions above their fair share are not read until there is room.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+MIN_CHUNK: Final = 16 * 1024
+
+
+class Budget:
+    """*total* bytes for everybody.  *max_chunk* is the most that one chunk may ever have."""
+
+    def __init__(self, total: int, max_chunk: int = 1 << 20) -> None:
+        self.total, self._max_chunk = total, max_chunk
+        self.used = 0
+        self.moving = 0
+        """The part that leaves memory without anything more being read."""
+        self._shares = 0
+        self._freed = trio.Event()
+
+    @property
+    def max_chunk(self) -> int:
+        """What a chunk may have now, in bytes: all sessions can hold four at a time."""
+        fair = self.total // (4 * max(1, self._shares))
+        return max(min(fair, self._max_chunk), min(MIN_CHUNK, self._max_chunk))
+
+    def share(self) -> Share:
+        """The share of a new session; `Share.close` gives it back."""
+        self._shares += 1
+        return Share(self)
+
+    @property
+    def _crowded(self) -> bool:
+        # Were nothing moving, waiting would last for ever: then a little more is let in.
+        return self.used >= self.total and self.moving > 0
+
+    def _move(self, used: int, moving: int) -> None:
+        self.used += used
+        self.moving += moving
+        if used < 0 or moving < 0:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Let everybody who waits look again."""
+        self._freed.set()
+        self._freed = trio.Event()
+
+
+class Share:
+    """What one session has in memory, in bytes."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self.held = 0
+        """In the library: of messages that are not whole yet."""
+        self.moving = 0
+        """Taken, and not written yet."""
+        self._closed = False
+
+    def hold(self, count: int) -> None:
+        """The library holds *count* bytes now."""
+        if not self._closed:
+            self._budget._move(count - self.held, 0)
+            self.held = count
+
+    def take(self, count: int) -> None:
+        """*count* bytes go on their way to the store."""
+        self.moving += count
+        self._budget._move(count, count)
+
+    def give_back(self, count: int) -> None:
+        """*count* of them have left memory."""
+        self.moving -= count
+        self._budget._move(-count, -count)
+
+    @property
+    def max_chunk(self) -> int:
+        """What a chunk may have now, in bytes."""
+        return self._budget.max_chunk
+
+    @property
+    def may_read(self) -> bool:
+        """Whether this session may take more in."""
+        budget = self._budget
+        fair = budget.total // max(1, budget._shares)
+        return not budget._crowded or self.held + self.moving < fair
+
+    async def room(self) -> None:
+        """Wait until this session may take more in."""
+        while not self.may_read:
+            await self._budget._freed.wait()
+
+    def close(self) -> None:
+        """The session is over; what is still moving is given back as it is written."""
+        if not self._closed:
+            self.hold(0)
+            self._closed = True
+            self._budget._shares -= 1
+            self._budget._wake()

@@ -1,0 +1,135 @@
+"""The command line.  Exit codes live here and in ``client/exits.py``, nowhere else."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from uploadd import __version__
+from uploadd.client import get, put
+from uploadd.config import Config, ConfigError, load
+from uploadd.daemon import CannotStart, serve
+from uploadd.store.contract import MediumFailed
+
+E = TypeVar("E", bound=Exception)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``uploadd``; the exit code."""
+    args = _parser().parse_args(argv)
+    code: int = args.run(args)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="uploadd", description="An upload daemon whose acknowledgement means durable."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    put.add_parser(commands)
+    get.add_parser(commands)
+    version = commands.add_parser("version", help="say which version this is")
+    version.set_defaults(run=_version)
+    return parser
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("serve", help="serve a folder")
+    parser.add_argument("dir", metavar="DIR", nargs="?", help="where published files come to lie")
+    parser.add_argument("--host", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, help="TCP port (8080); 0 takes a free one")
+    parser.add_argument("--config", metavar="FILE", help="TOML file with settings")
+    parser.add_argument(
+        "--set",
+        dest="sets",
+        metavar="SECTION.KEY=VALUE",
+        action="append",
+        default=[],
+        help="one setting, over the file; may come again (see conf/uploadd.toml)",
+    )
+    parser.set_defaults(run=_serve)
+
+
+def _version(args: argparse.Namespace) -> int:
+    print(f"uploadd {__version__}")
+    return os.EX_OK
+
+
+def _serve(args: argparse.Namespace) -> int:
+    try:
+        config = _config(args)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return os.EX_CONFIG
+    except OSError as error:
+        print(f"cannot read {args.config}: {error.strerror}", file=sys.stderr)
+        return os.EX_NOINPUT
+    if not config.storage.dir:
+        print("which folder?\n→ uploadd serve DIR", file=sys.stderr)
+        return os.EX_USAGE
+    logging.basicConfig(
+        level=config.log.level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    return _run(config)
+
+
+def _config(args: argparse.Namespace) -> Config:
+    text = None
+    if args.config is not None:
+        with open(args.config, encoding="utf-8") as file:
+            text = file.read()
+    overrides = {
+        "storage.dir": args.dir,
+        "server.host": args.host,
+        "server.port": args.port,
+    }
+    return load(text, args.config, args.sets, overrides)
+
+
+def _run(config: Config) -> int:
+    code = os.EX_OK
+    try:
+        trio.run(partial(serve, config, on_ready=partial(_ready, config)))
+    except* CannotStart as group:
+        for refusal in leaves(group):
+            print(f"{refusal.message}\n→ {refusal.hint}", file=sys.stderr)
+            code = refusal.exit_code
+    except* MediumFailed as group:
+        for failure in leaves(group):
+            logging.getLogger("uploadd").critical("stopped, to lose nothing: %s", failure)
+        code = os.EX_IOERR
+    return code
+
+
+def leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
+    """The exceptions in *group*, however deep."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
+
+
+def _ready(config: Config, url: str) -> None:
+    if config.durability.ack == "written":
+        logging.getLogger("uploadd").warning(
+            'durability.ack = "written": what is acknowledged does not survive a power cut'
+        )
+    print(
+        f"uploadd {__version__} serves {config.storage.dir} at {url}", file=sys.stderr, flush=True
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

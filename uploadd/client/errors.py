@@ -1,0 +1,87 @@
+"""Why a file was not stored.  The message says what happened and why, the hint what to do."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class UploadFailed(Exception):
+    """``code`` is stable, ``retryable``: the same call again may succeed, and resumes."""
+
+    code: str = "failed"
+    retryable: bool = False
+    default_hint: ClassVar[str | None] = None
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint if hint is not None else self.default_hint
+
+
+class ServerUnavailable(UploadFailed):
+    """No server there, none that answers, or one that went away and did not come back in time."""
+
+    code = "unreachable"
+    retryable = True
+
+
+class NotAuthorised(UploadFailed):
+    """The server wants a token, or another one."""
+
+    code = "token"
+    default_hint = "set UPLOADD_TOKEN, or name a file with --token-file"
+
+
+class Rejected(UploadFailed):
+    """The server refused; *code* is the server's (``uploadd/errors.py`` has them all)."""
+
+    def __init__(
+        self, code: str, message: str, hint: str | None = None, *, retryable: bool = False
+    ) -> None:
+        super().__init__(message, hint)
+        self.code = code
+        self.retryable = retryable
+
+
+class DigestMismatch(Rejected):
+    """What arrived is not what was announced."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__("digest-mismatch", message, hint)
+
+
+class TakenOver(UploadFailed):
+    """Somebody else goes on with this upload: it is not ours any more, and not lost."""
+
+    code = "taken-over"
+    default_hint = "another uploadd put runs for the same file: let it"
+
+
+class UploadGone(UploadFailed):
+    """The upload is not there any more; *reason* as in ``gone``, or not-found."""
+
+    code = "gone"
+
+    def __init__(self, message: str, reason: str, hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.reason = reason
+
+
+class LocalReadError(UploadFailed):
+    """The file cannot be read here."""
+
+    code = "local-read"
+
+
+class LocalFileChanged(UploadFailed):
+    """Size or time of the file changed while it was read: no one state of it was sent."""
+
+    code = "local-changed"
+    default_hint = "wait until nothing writes to the file, then run it again"
+
+
+class CannotRewind(UploadFailed):
+    """The server needs bytes again which a pipe or an iterator does not give twice."""
+
+    code = "cannot-rewind"
+    default_hint = "write it to a file first, then upload the file"

@@ -1,0 +1,48 @@
+"""Exit codes of ``uploadd put`` and ``uploadd get``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from uploadd.client.errors import (
+    DigestMismatch,
+    LocalFileChanged,
+    LocalReadError,
+    NotAuthorised,
+    Rejected,
+    ServerUnavailable,
+    UploadFailed,
+    UploadGone,
+)
+
+OK: Final = 0  # everything is stored
+FAILED: Final = 1  # some files failed, or one for a reason that has no code of its own
+USAGE: Final = 2
+UNREACHABLE: Final = 3  # the same command again goes on where this one ended
+NOT_AUTHORISED: Final = 4
+REJECTED: Final = 5  # size, room, type, name
+LOCAL: Final = 6  # the file here cannot be read, or written
+MISMATCH: Final = 7  # the bytes that arrived are not the bytes that were sent
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+
+# The first class that fits: a DigestMismatch is a Rejected too.
+_CODES: Final[tuple[tuple[type[UploadFailed], int], ...]] = (
+    (DigestMismatch, MISMATCH),
+    (ServerUnavailable, UNREACHABLE),
+    (NotAuthorised, NOT_AUTHORISED),
+    (Rejected, REJECTED),
+    (UploadGone, REJECTED),
+    (LocalReadError, LOCAL),
+    (LocalFileChanged, LOCAL),
+)
+
+
+def of(error: UploadFailed) -> int:
+    """The exit code that stands for *error*."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+
+
+def of_all(codes: list[int]) -> int:
+    """The exit code of a command from those of its files: what they have in common, or 1."""
+    different = set(codes)
+    return different.pop() if len(different) == 1 else FAILED

@@ -1,0 +1,287 @@
+"""Group commit: the one task that makes things durable, batch after batch.
+
+A batch is one step each for up to 512 uploads: flush their files, write one transaction, link
+the names of those that are complete.  Whoever comes while one runs is in the next.  A batch
+starts at once when somebody waits; otherwise when an upload has ``flush_bytes`` that are not
+durable, or ``flush_interval`` after its first such byte.
+
+If this task ends, the daemon must end: nothing is acknowledged but by it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from copy import copy
+from typing import Final
+
+import trio
+
+from uploadd.errors import NoSpace, StoreError, UploadError
+from uploadd.ledger import Entries, Event, Ledger
+from uploadd.protocol.extents import NOTHING, Extents
+from uploadd.protocol.upload import Input, Published, State, Upload
+from uploadd.rows import row
+from uploadd.store.contract import MediumFailed, Publication, Store
+from uploadd.work import Agenda, Work
+
+BATCH: Final = 512
+ALONE: Final = 1 << 20
+"""Bytes from which a flush gets a thread of its own, so that it holds up no small one."""
+NO_ROOM_PAUSE: Final = 1.0
+"""Seconds until a transaction that found the disk full is tried again."""
+
+
+class Commit:
+    """Run `run` in the daemon's nursery; everybody else calls the verbs.
+
+    *moved* is told of every upload whose durable offset or state changed, *failed* of every one
+    that the medium refused: both are called on the loop, once a batch, and must not raise.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        *,
+        now: Callable[[], float] = time.time,
+        flush_bytes: int = 8 << 20,
+        flush_interval: float = 0.2,
+    ) -> None:
+        self._store, self._ledger, self._now = store, ledger, now
+        self._flush_bytes, self._flush_interval = flush_bytes, flush_interval
+        self.moved: Callable[[Upload], None] = lambda upload: None
+        self.failed: Callable[[Upload, UploadError], None] = lambda upload, error: None
+        self._agenda = Agenda()
+        self._alone: set[str] = set()
+        self._flushed: list[Work] = []  # alone; the next batch remembers them
+        self._in_batch: frozenset[str] = frozenset()
+        self._drained = trio.Event()
+        self._full = False
+
+    # --- verbs ----------------------------------------------------------------------------
+
+    def wrote(self, upload: Upload) -> None:
+        """Say that bytes of *upload* were written; they are durable before long."""
+        self._agenda.work(upload)
+        self._agenda.later(self._flush_interval)
+        if self._store.unflushed(upload.id) >= self._flush_bytes:
+            self._agenda.at_once()
+
+    def flush(self, upload: Upload) -> None:
+        """Make durable what is written now, without waiting for it."""
+        self._agenda.work(upload)
+        self._agenda.at_once()
+
+    def release(self, upload: Upload) -> None:
+        """Make durable what is written and let go of the descriptor; nobody appends now."""
+        self._agenda.work(upload).release = True
+        self._agenda.at_once()
+
+    def enrol(self, upload: Upload) -> None:
+        """Give a new upload its durable row; `moved` tells when it has one."""
+        self._agenda.work(upload).save = True
+        self._agenda.at_once()
+
+    async def settle(self, upload: Upload) -> None:
+        """Wait until what is written now is durable and remembered.  Raises StoreError."""
+        if self._is_settled(upload):
+            await trio.lowlevel.checkpoint()
+            return
+        await self._agenda.done(self._agenda.work(upload))
+
+    async def publish(self, upload: Upload, path: str) -> None:
+        """Complete: flush, remember the intent, link under *path*; durable when it returns.
+
+        Raises Incomplete or StoreError: the upload is as before and can be completed again.
+        Raises Gone.  Cancelled: it goes on all the same.
+        """
+        work = self._agenda.work(upload)
+        work.path = path
+        await self._agenda.done(work)
+        if work.refusal is not None and upload.state is not State.PUBLISHED:
+            raise copy(work.refusal)
+
+    async def forget(self, upload: Upload) -> None:
+        """Remember the end of an upload that is gone, then remove its bytes.
+
+        Durable when it returns; the bytes go soon after.
+        """
+        work = self._agenda.work(upload)
+        work.save = work.remove = True
+        await self._agenda.done(work)
+
+    async def drain(self) -> None:
+        """Wait until nothing is left to do, or no room to do it.
+
+        Whoever could bring more must have ended.
+        """
+        self._full = False
+        while not self._full and (self._agenda.pending or self._alone or self._in_batch):
+            self._drained = trio.Event()
+            self._agenda.at_once()
+            await self._drained.wait()
+
+    def _is_settled(self, upload: Upload) -> bool:
+        work = self._agenda.pending.get(upload.id)
+        return (
+            upload.id not in self._alone
+            and not self._store.unflushed(upload.id)
+            and upload.id not in self._in_batch
+            and (work is None or not work.newly)
+        )
+
+    # --- the task ---------------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run batches until cancelled.  Raises MediumFailed, and then the daemon must end."""
+        try:
+            async with trio.open_nursery() as nursery:
+                task_status.started()
+                while True:
+                    await self._agenda.due()
+                    if works := self._take(nursery):
+                        await self._batch(works, nursery)
+        except BaseExceptionGroup as group:  # the nursery is nobody's business
+            if (failed := group.subgroup(MediumFailed)) is not None:
+                raise MediumFailed(str(failed.exceptions[0])) from failed
+            raise
+
+    def _take(self, nursery: trio.Nursery) -> list[Work]:
+        """The next batch: one work an upload.  Long flushes are sent off alone."""
+        works, self._flushed = self._flushed[:BATCH], self._flushed[BATCH:]
+        taken = {work.upload.id for work in works}
+        for id, work in list(self._agenda.pending.items()):
+            if id in taken or len(works) == BATCH:
+                self._agenda.at_once()
+            elif id not in self._alone:
+                del self._agenda.pending[id]
+                if work.flushes and self._store.unflushed(id) >= ALONE:
+                    self._alone.add(id)
+                    nursery.start_soon(self._flush_alone, work)
+                else:
+                    works.append(work)
+        self._alone -= taken
+        return works
+
+    async def _flush_alone(self, work: Work) -> None:
+        id = work.upload.id
+        self._heard(work, (await self._store.flush([id])).get(id, NOTHING))
+        work.flushed = True
+        self._flushed.append(work)
+        self._agenda.at_once()
+
+    def _heard(self, work: Work, outcome: Extents | StoreError) -> None:
+        if isinstance(outcome, StoreError):  # nothing beyond what is held is promised any more
+            work.error, work.newly = outcome, NOTHING
+        else:
+            work.newly = work.newly.union(outcome)
+
+    async def _batch(self, works: list[Work], nursery: trio.Nursery) -> None:
+        self._in_batch = frozenset(work.upload.id for work in works)
+        await self._files(works)
+        await self._intend(works)
+        await self._remember(works)
+        await self._name(works)
+        self._in_batch = frozenset()
+        if removed := [w.upload.id for w in works if w.remove and w.error is None]:
+            nursery.start_soon(self._store.remove, removed)
+        if released := [w.upload.id for w in works if w.release and not w.remove]:
+            nursery.start_soon(self._store.release, released)
+        for work in works:
+            self._tell(work)
+        self._drained.set()
+
+    async def _files(self, works: list[Work]) -> None:
+        wanted = {w.upload.id: w for w in works if w.flushes}
+        publishing = {id for id, work in wanted.items() if work.path is not None}
+        ids = [id for id in wanted if id in publishing or self._store.unflushed(id)]
+        if not ids:
+            return
+        for id, outcome in (await self._store.flush(ids, publishing)).items():
+            self._heard(wanted[id], outcome)
+
+    async def _intend(self, works: list[Work]) -> None:
+        """Declare complete those that are to be published, and note what will be linked."""
+        wanted = [w for w in works if w.path is not None and w.error is None]
+        if not wanted:
+            return
+        inodes = await self._store.inodes([w.upload.id for w in wanted])
+        for work in wanted:
+            upload = work.upload
+            try:
+                upload.complete(work.newly)
+            except UploadError as error:  # what became durable is remembered all the same
+                work.path, work.refusal = None, error
+            else:
+                upload.intent, upload.inode = work.path, inodes.get(upload.id)
+                upload.modified = self._now()
+
+    async def _remember(self, works: list[Work]) -> None:
+        entries = Entries()
+        writing = [work for work in works if work.writes]
+        for work in writing:
+            if self._store.nameless(work.upload.id):
+                work.newly = NOTHING  # held once it has its name; until then it is unflushed
+            held = work.upload.held.union(work.newly)
+            entries.rows.append(row(work.upload, held, self._ledger.boot))
+            if work.event is not None:
+                entries.events.append(work.event)
+        if not entries:
+            return
+        try:
+            await self._ledger.commit(entries)
+        except NoSpace as error:
+            self._no_room(writing, error)
+            return
+        for work in writing:
+            work.upload.hold(work.newly)
+            work.upload.enrolled = True
+
+    def _no_room(self, works: list[Work], error: NoSpace) -> None:
+        """Nothing was remembered: what is durable stays so, and is tried again."""
+        for work in works:
+            if work.upload.state is State.FINALIZING:
+                work.upload.move(Input.REOPEN)
+            again = self._agenda.work(work.upload)
+            again.newly = again.newly.union(work.newly)
+            again.event = again.event or work.event
+            if work.upload.state is not State.RECEIVING:  # gone or published: it must get there
+                again.save, again.remove = True, again.remove or work.remove
+            work.error = error
+        self._full = True
+        self._agenda.later(NO_ROOM_PAUSE)
+
+    async def _name(self, works: list[Work]) -> None:
+        wanted = {w.upload.id: w for w in works if w.path is not None and w.error is None}
+        if not wanted:
+            return
+        outcome = await self._store.publish(
+            [Publication(id, work.path or "") for id, work in wanted.items()]
+        )
+        for id, result in outcome.items():
+            work, upload = wanted[id], wanted[id].upload
+            if isinstance(result, StoreError):
+                upload.move(Input.REOPEN)
+                work.error = result
+                continue
+            self.mark_published(upload, result)
+
+    def mark_published(self, upload: Upload, published: Published) -> None:
+        """Note that *upload* is under its name; the next batch writes it down, unhurried."""
+        upload.published, upload.inode = published, published.inode
+        upload.hold(NOTHING.add(0, upload.length or 0))
+        upload.move(Input.PUBLISH)
+        after = self._agenda.work(upload)
+        after.save = after.remove = True
+        after.event = Event(f"{upload.id}.published", upload.id, "published", self._now())
+        self._agenda.later(self._flush_interval)
+
+    def _tell(self, work: Work) -> None:
+        """To the claims first: nobody hears that it is durable before the offset says so."""
+        if isinstance(work.error, StoreError):
+            self.failed(work.upload, copy(work.error))  # each is told its own offset
+        else:
+            self.moved(work.upload)
+        for then in work.then:
+            then(work.error)

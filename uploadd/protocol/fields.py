@@ -1,0 +1,85 @@
+"""Header fields: reading those of a request, completing those of an answer (RFC 9110 section 5).
+
+Fields of a request are as h11 gives them: lower-case names and values, in bytes.  Fields of an
+answer are text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Final
+
+from uploadd.errors import UploadError
+from uploadd.protocol.answers import answer, problem
+from uploadd.protocol.dates import format_date
+
+Received = Iterable[tuple[bytes, bytes]]
+Field = tuple[str, str]
+
+# No body by definition, so none is announced (RFC 9110 8.6).
+_BODILESS: Final = frozenset({204, 304})
+_REASONS: Final = {status.value: status.phrase for status in HTTPStatus} | {
+    104: "Upload Resumption Supported",
+    460: "Checksum Mismatch",
+}
+
+
+def values(received: Received, name: bytes) -> list[str]:
+    """The values of every line of the field *name*, in order; every byte is one character."""
+    return [value.decode("latin-1") for field, value in received if field == name]
+
+
+def single(received: Received, name: bytes) -> str | None:
+    """The value of a field that is not a list; None when it is absent or there twice."""
+    found = values(received, name)
+    return found[0] if len(found) == 1 else None
+
+
+def joined(received: Received, name: bytes) -> str | None:
+    """The value of a field that is a list, its lines joined (RFC 9110 5.3); None when absent."""
+    found = values(received, name)
+    return ", ".join(found) if found else None
+
+
+def content_length(received: Received) -> int | None:
+    """The declared length of the body in bytes; None when there is none, or a coding."""
+    if values(received, b"transfer-encoding"):
+        return None
+    value = single(received, b"content-length")
+    return int(value) if value is not None and re.fullmatch(r"[0-9]{1,19}", value) else None
+
+
+def reason(status: int) -> str:
+    """The reason phrase of *status*, empty when nobody knows one."""
+    return _REASONS.get(status, "")
+
+
+def complete(
+    given: Iterable[Field], *, status: int, now: float, length: int | None, close: bool
+) -> list[Field]:
+    """*given* with what every final answer carries.
+
+    *length* is that of the body in bytes; None when *given* or the framing tells it.  *now* is
+    in epoch seconds.
+    """
+    added = [("Server", "uploadd"), ("Date", format_date(int(now)))]
+    if length is not None and status not in _BODILESS:
+        added.append(("Content-Length", str(length)))
+    if close:
+        added.append(("Connection", "close"))
+    return [*given, *added]
+
+
+def problem_document(error: UploadError, request_id: str) -> tuple[int, list[Field], bytes]:
+    """Status, fields and body that tell *error* to a client (RFC 9457)."""
+    # ASCII: what a client called its file may hold lone surrogates, which UTF-8 cannot say.
+    body = json.dumps(problem(error, request_id)).encode("ascii") + b"\n"
+    fields = [
+        ("Content-Type", "application/problem+json"),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    return answer(error).status, fields, body

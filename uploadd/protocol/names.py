@@ -1,0 +1,85 @@
+"""From what a client calls a file to a name that is safe on disk.
+
+Names from clients are metadata, never paths: no separator, no control or bidirectional
+character, nothing hidden, no reserved device name, at most 200 bytes of UTF-8.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from string import Formatter
+from typing import Final
+
+MAX_BYTES: Final = 200
+"""Of UTF-8; leaves room below the 255 of the file systems for ``-99`` or an id."""
+CLASHES: Final = 100
+"""After that many clashes the id goes into the name."""
+FIELDS: Final = frozenset({"name", "date", "id", "subject"})
+
+_RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")
+_EDGES: Final = "." + "".join(c for c in map(chr, range(0x3001)) if c.isspace())
+_DROPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def sanitise(name: str | None, fallback: str) -> str:
+    """A file name for *name*: one path component, the same for the same input."""
+    text = unicodedata.normalize("NFC", (name or "").encode("utf-8", "replace").decode())
+    text = "".join("_" if unicodedata.category(c) in _DROPPED or c in "/\\" else c for c in text)
+    text = text.strip(_EDGES)
+    if not text.strip("_"):
+        return fallback
+    if _RESERVED.match(text):
+        text = "_" + text
+    return _clip(text, MAX_BYTES).strip(_EDGES)
+
+
+def _clip(text: str, limit: int) -> str:
+    """At most *limit* bytes of UTF-8, keeping a short suffix such as ``.tar.gz``."""
+    if len(text.encode()) <= limit:
+        return text
+    stem, suffix = split(text)
+    room = limit - len(suffix.encode())
+    return stem.encode()[:room].decode("utf-8", "ignore") + suffix
+
+
+def split(name: str) -> tuple[str, str]:
+    """Stem and suffix; ``a.tar.gz`` gives ``a`` and ``.tar.gz``; a long suffix is none."""
+    match = re.search(r"(\.tar)?\.[A-Za-z0-9]{1,12}$", name)
+    if match is None or match.start() == 0:
+        return name, ""
+    return name[: match.start()], match.group()
+
+
+def expand(template: str, *, name: str, date: str, id: str, subject: str) -> str:
+    """The path below the root for one upload: *template* with its fields filled in.
+
+    Every value is one safe component already, and `check_template` has let *template* pass.
+    """
+    path = template.format(name=name, date=date, id=id, subject=subject)
+    return "/".join(_clip(part, MAX_BYTES) for part in path.split("/"))
+
+
+def check_template(template: str) -> None:
+    """Raises ValueError unless *template* is a relative path of known fields with a name in it."""
+    for _, field, spec, conversion in Formatter().parse(template):
+        if field is not None and (field not in FIELDS or spec or conversion):
+            raise ValueError(f"unknown field {{{field}}}")
+    steps = template.split("/")
+    if {"", ".", ".."}.intersection(steps) or not template.isprintable():
+        raise ValueError(f"{template!r} is not a relative path without . or ..")
+    if steps[0].startswith(".uploadd"):
+        raise ValueError(".uploadd/ is where unfinished uploads are kept")
+    if "{name}" not in steps[-1] and "{id}" not in steps[-1]:
+        raise ValueError("the last step needs {name} or {id}")
+
+
+def candidates(path: str, id: str) -> Iterator[str]:
+    """Names to try, in order, until one is free: ``a.mp4``, ``a-2.mp4``, … then with the id."""
+    folder, slash, name = path.rpartition("/")
+    stem, suffix = split(name)
+    yield path
+    for number in range(2, CLASHES + 1):
+        yield f"{folder}{slash}{stem}-{number}{suffix}"
+    yield f"{folder}{slash}{_clip(stem, MAX_BYTES - 40)}-{id}{suffix}"

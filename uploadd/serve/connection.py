@@ -1,0 +1,258 @@
+"""The front door: one accepted stream, from its first byte to its last.
+
+Every head passes the gate before h11 sees it; then the table of routes says which conversation
+begins.  What goes wrong in a conversation ends that connection alone: here it is caught, logged
+once, and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import h11
+import trio
+
+from uploadd import errors
+from uploadd.budget import Budget, Share
+from uploadd.errors import UploadError
+from uploadd.protocol import pages
+from uploadd.protocol.frames import FrameGate
+from uploadd.protocol.heads import Head, HeadGate
+from uploadd.protocol.origins import check_foreign, check_host
+from uploadd.protocol.routes import Conversation, Route, allowed, route
+from uploadd.protocol.upgrade import SUBPROTOCOL, Upgrade, asks_for_upgrade, websocket_upgrade
+from uploadd.protocol.upload import State
+from uploadd.protocol.ws import CAN
+from uploadd.protocol.wschunks import MAX_HEADER
+from uploadd.protocol.wsmessages import Limits
+from uploadd.serve.download import Published, serve_file
+from uploadd.serve.exchange import Exchange
+from uploadd.serve.gate import GatedStream
+from uploadd.serve.messages import accepted
+from uploadd.serve.rules import Rules
+from uploadd.serve.ws import Session
+from uploadd.uploads import Uploads
+
+log = logging.getLogger("uploadd.door")
+READ: Final = 64 * 1024
+
+
+class FrontDoor:
+    """Serves connections to *uploads* by *rules*; `serve` one stream, in a task of its own."""
+
+    def __init__(self, uploads: Uploads, budget: Budget, rules: Rules, *, version: str) -> None:
+        self._uploads, self._budget, self._rules, self._version = uploads, budget, rules, version
+        self.sessions: set[Session] = set()
+        self.failures = 0
+        """Conversations that ended by an error of ours."""
+        self._draining = False
+        self._idle: set[trio.CancelScope] = set()
+        self._data = trio.CapacityLimiter(16)
+
+    def drain(self, reconnect_after: float, deadline: float) -> None:
+        """Begin nothing new, and ask every session to come back; seconds from now."""
+        self._draining = True
+        for scope in self._idle:
+            scope.cancel(reason="draining")
+        for session in list(self.sessions):
+            session.drain(reconnect_after, deadline)
+
+    async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
+        """Converse on *stream* until it ends, and close it.  Raises nothing but Cancelled."""
+        try:
+            await self._converse(stream)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the peer is gone: the weather
+        except* Exception:
+            self.failures += 1
+            log.exception("a connection ended by an error of ours")
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _converse(self, stream: trio.abc.HalfCloseableStream) -> None:
+        """One request after another, in order."""
+        gate = HeadGate()
+        while not self._draining:
+            request_id = secrets.token_hex(8)
+            try:
+                head = await self._head(stream, gate)
+            except UploadError as error:
+                await _headless(stream, request_id).refuse(error)
+                return
+            if head is None:
+                return
+            if await self._upgraded(stream, gate, head, request_id):
+                return
+            exchange = _exchange(stream, gate, head, request_id, self._data)
+            await self._answer(exchange, head)
+            if not exchange.reusable or asks_for_upgrade(head):
+                return
+            gate.feed(exchange.leftover)
+
+    async def _head(self, stream: trio.abc.Stream, gate: HeadGate) -> Head | None:
+        """The next head; None when the peer has ended, or says nothing more.
+
+        Raises TooSlow when a head has begun and does not end.
+        """
+        deadline = trio.current_time() + self._rules.head
+        while (head := gate.next()) is None:
+            begun = gate.unread > 0
+            until = deadline if begun else trio.current_time() + self._rules.idle
+            with trio.move_on_at(until) as patience:
+                if not begun:
+                    self._idle.add(patience)
+                try:
+                    data = await stream.receive_some(READ)
+                finally:
+                    self._idle.discard(patience)
+            if patience.cancelled_caught and begun:
+                raise errors.TooSlow(f"the head did not end within {self._rules.head:g} s")
+            if patience.cancelled_caught or not data:
+                return None
+            if not begun:
+                deadline = trio.current_time() + self._rules.head
+            gate.feed(data)
+        return head
+
+    # --- HTTP ---------------------------------------------------------------------------------
+
+    async def _answer(self, exchange: Exchange, head: Head) -> None:
+        """One exchange; what it raises is told to the peer while nothing else was."""
+        try:
+            check_host(head.authority, self._rules.names)
+            check_foreign(head, self._rules.origins)
+            await self._route(exchange, head, route(head))
+        except UploadError as error:
+            if exchange.answered:
+                log.warning("%s broke off: %s", exchange.request_id, error)
+                return
+            extra = pages.allow(allowed(head.target)) if _is_about_method(error) else []
+            await exchange.refuse(error, extra)
+
+    async def _route(self, exchange: Exchange, head: Head, to: Route) -> None:
+        match to.conversation:
+            case Conversation.DOWNLOAD:
+                await self._download(exchange, to.upload or "")
+            case Conversation.FRONT:
+                await exchange.answer(*pages.front(self._version, head.authority))
+            case Conversation.INFO:
+                durability = self._rules.durability
+                page = pages.info(self._version, durability, CAN, self._limits(self._budget))
+                await exchange.answer(*page)
+            case Conversation.OPTIONS:
+                await exchange.answer(*pages.options(to.allowed))
+            case Conversation.SESSION:
+                raise errors.UpgradeRequired("this path speaks WebSocket")
+
+    async def _download(self, exchange: Exchange, id: str) -> None:
+        upload = await self._uploads.find(id)
+        place, length = upload.published, upload.length or 0
+        if upload.state is not State.PUBLISHED or place is None:
+            raise errors.NotFound(f"upload {id} is {upload.state.value}, not published")
+        published = Published(id, upload.name, upload.media_type, length, int(upload.modified))
+
+        @asynccontextmanager
+        async def open_file() -> AsyncIterator[int]:
+            fd = await self._uploads.store.open_published(place, length)
+            try:
+                yield fd
+            finally:
+                with trio.CancelScope(shield=True):  # the last close may free a large file
+                    await trio.to_thread.run_sync(os.close, fd, limiter=self._data)
+
+        await serve_file(exchange, published, open_file)
+
+    def _limits(self, budget: Budget | Share) -> Limits:
+        most = budget.max_chunk
+        return Limits(most, self._rules.max_length, most, self._rules.max_refs)
+
+    # --- WebSocket ------------------------------------------------------------------------------
+
+    async def _upgraded(
+        self, stream: trio.abc.HalfCloseableStream, gate: HeadGate, head: Head, request_id: str
+    ) -> bool:
+        """Whether *head* asked for a session; then it is over when this returns."""
+        try:
+            upgrade = websocket_upgrade(head, gate.unread)
+            if upgrade is None:
+                return False
+            check_host(head.authority, self._rules.names)
+            check_foreign(head, self._rules.origins)
+            self._check_session(head)
+        except UploadError as error:
+            exchange = _exchange(stream, gate, head, request_id, self._data)
+            extra = pages.upgrade_required() if _is_about_upgrade(error) else []
+            await exchange.refuse(error, extra)
+            return True
+        await self._session(stream, upgrade, request_id)
+        return True
+
+    def _check_session(self, head: Head) -> None:
+        if route(head).conversation is not Conversation.SESSION:
+            raise errors.NotFound("WebSocket lives at /-/ws")
+        if self._draining:
+            raise errors.Draining("this server is about to stop")
+        if len(self.sessions) >= self._rules.max_sessions:
+            raise errors.TooMany(f"{len(self.sessions)} sessions are open, and that is the limit")
+
+    async def _session(self, stream: trio.abc.Stream, upgrade: Upgrade, id: str) -> None:
+        share = self._budget.share()
+        frames = FrameGate(max_binary=share.max_chunk + MAX_HEADER)
+        gated = GatedStream(
+            stream, upgrade.replay, frames, share, message_seconds=self._rules.message
+        )
+        session: Session | None = None
+        try:
+            async with accepted(gated, SUBPROTOCOL, seconds=self._rules.handshake) as messages:
+                session = Session(
+                    id,
+                    messages,
+                    gated,
+                    share,
+                    self._uploads,
+                    self._rules,
+                    max_chunk=share.max_chunk,
+                    version=self._version,
+                )
+                self.sessions.add(session)
+                farewell = await session.serve()
+                self.sessions.discard(session)
+                await messages.close(farewell.code, farewell.reason)
+        finally:
+            if session is not None:
+                self.sessions.discard(session)
+            share.close()
+
+
+def _exchange(
+    stream: trio.abc.Stream,
+    gate: HeadGate,
+    head: Head,
+    request_id: str,
+    data: trio.CapacityLimiter,
+) -> Exchange:
+    """The exchange of *head*: h11 sees this head and what is behind it."""
+    conn = h11.Connection(h11.SERVER)
+    conn.receive_data(head.raw)
+    request = conn.next_event()
+    assert isinstance(request, h11.Request), request
+    return Exchange(stream, conn, request, request_id, behind=gate.take(), data=data)
+
+
+def _headless(stream: trio.abc.Stream, request_id: str) -> Exchange:
+    """An exchange whose head did not pass: it can only be refused."""
+    request = h11.Request(method="GET", target="/", headers=[], http_version="1.0")
+    return Exchange(stream, h11.Connection(h11.SERVER), request, request_id)
+
+
+def _is_about_method(error: UploadError) -> bool:
+    return isinstance(error, errors.MethodNotAllowed)
+
+
+def _is_about_upgrade(error: UploadError) -> bool:
+    return isinstance(error, errors.UpgradeRequired | errors.UpgradeStripped)

@@ -1,0 +1,194 @@
+"""The sending side of a stream: bytes, and spans of files, to a peer that may stop taking them."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import trio
+
+from uploadd.errors import StoreError
+
+STALL: Final = 60.0
+"""Seconds in which a peer must take something; nginx's send_timeout."""
+
+_GULP: Final = 64 * 1024  # what a peer behind TLS must take within STALL: 1 KiB/s
+_READ: Final = 1024 * 1024
+_STEP: Final = 1024 * 1024  # bytes per system call
+_SLICE: Final = 8 * 1024 * 1024  # bytes per turn in a thread
+
+# What can befall a connection, beside ConnectionError and TimeoutError.
+_PEER_ERRNOS: Final = frozenset(
+    {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ENOTCONN}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpan:
+    """*count* bytes from *offset* of the open file *fd*; h11 sees nothing of it but the length."""
+
+    fd: int
+    offset: int
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+
+class Outlet(Protocol):
+    """Sends to one peer, for one task at a time.
+
+    Both methods raise trio.BrokenResourceError when the peer is gone or has taken nothing for
+    STALL seconds.  After an error or a cancellation nobody knows what the peer has.
+    """
+
+    async def send(self, data: bytes) -> None:
+        """Send all of *data*."""
+
+    async def send_span(self, span: FileSpan) -> None:
+        """Send all bytes of *span*.  Raises StoreError when the file ends before or cannot be read.
+
+        The file must stay open until this returns; cancelled, it returns when no thread uses it.
+        """
+
+
+def outlet(stream: trio.abc.SendStream, threads: trio.CapacityLimiter | None) -> Outlet:
+    """The best way to send over *stream*; files are read in *threads* (None: trio's)."""
+    if isinstance(stream, trio.SocketStream):
+        return SocketOutlet(stream.socket, threads)
+    return StreamOutlet(stream, threads)
+
+
+class SocketOutlet:
+    """Over a bare socket: files go by sendfile(2) and never enter this process."""
+
+    def __init__(
+        self, socket: trio.socket.SocketType, threads: trio.CapacityLimiter | None
+    ) -> None:
+        self._socket = socket
+        self._threads = threads
+
+    async def send(self, data: bytes) -> None:
+        """Send all of *data*; see `Outlet`."""
+        sent = 0
+        with memoryview(data) as view:
+            while sent < len(view):
+                try:
+                    with _errors_named():
+                        sent += os.write(self._socket.fileno(), view[sent : sent + _STEP])
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                except BlockingIOError:
+                    await self._room()
+
+    async def send_span(self, span: FileSpan) -> None:
+        """Send all bytes of *span*; see `Outlet`."""
+        sent = 0
+        while True:
+            # In a thread: the socket never blocks, but a file that is not in the page cache does.
+            sent += await trio.to_thread.run_sync(
+                _sendfile,
+                self._socket.fileno(),
+                FileSpan(span.fd, span.offset + sent, min(span.count - sent, _SLICE)),
+                limiter=self._threads,
+            )
+            if sent == span.count:
+                return
+            await self._room()
+
+    async def _room(self) -> None:
+        """Wait until the socket takes bytes again.
+
+        A slow peer may need longer than STALL to make room that the kernel finds worth telling,
+        so it is the unacknowledged bytes that show whether it takes any.
+        """
+        untaken = self._untaken()
+        while True:
+            with trio.move_on_after(STALL):
+                await trio.lowlevel.wait_writable(self._socket)
+                return
+            before, untaken = untaken, self._untaken()
+            if untaken >= before:
+                raise _stalled()
+
+    def _untaken(self) -> int:
+        """Bytes that the kernel holds for the peer (tcp(7) SIOCOUTQ)."""
+        answer = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(answer, sys.byteorder)
+
+
+class StreamOutlet:
+    """Over any stream: TLS, or memory in tests.  Files are read in a thread and sent."""
+
+    def __init__(self, stream: trio.abc.SendStream, threads: trio.CapacityLimiter | None) -> None:
+        self._stream = stream
+        self._threads = threads
+
+    async def send(self, data: bytes) -> None:
+        """Send all of *data*; see `Outlet`."""
+        for at in range(0, len(data), _GULP):
+            with trio.move_on_after(STALL) as patience:
+                await self._stream.send_all(data[at : at + _GULP])
+            if patience.cancelled_caught:
+                raise _stalled()
+
+    async def send_span(self, span: FileSpan) -> None:
+        """Send all bytes of *span*; see `Outlet`."""
+        at, end = span.offset, span.offset + span.count
+        while at < end:
+            data = await trio.to_thread.run_sync(
+                _pread, span.fd, min(end - at, _READ), at, limiter=self._threads
+            )
+            await self.send(data)
+            at += len(data)
+
+
+def _sendfile(socket: int, span: FileSpan) -> int:
+    """Move bytes of *span* until it ends or the socket is full; how many were moved."""
+    moved = 0
+    while moved < span.count:
+        try:
+            with _errors_named():
+                count = min(span.count - moved, _STEP)
+                took = os.sendfile(socket, span.fd, span.offset + moved, count)
+        except BlockingIOError:
+            break
+        if took == 0:
+            raise _short(span.offset + moved)
+        moved += took
+    return moved
+
+
+def _pread(fd: int, count: int, offset: int) -> bytes:
+    with _errors_named():
+        data = os.pread(fd, count, offset)
+    if not data:
+        raise _short(offset)
+    return data
+
+
+@contextmanager
+def _errors_named() -> Iterator[None]:
+    """Tell the errors of a peer from those of a file."""
+    try:
+        yield
+    except BlockingIOError:
+        raise
+    except OSError as exc:
+        if isinstance(exc, ConnectionError | TimeoutError) or exc.errno in _PEER_ERRNOS:
+            raise trio.BrokenResourceError(f"the peer is gone: {exc}") from exc
+        raise StoreError(f"the file cannot be read: {exc.strerror}") from exc
+
+
+def _short(at: int) -> StoreError:
+    return StoreError(f"the file ends at {at}, before the bytes that were promised")
+
+
+def _stalled() -> trio.BrokenResourceError:
+    return trio.BrokenResourceError(f"the peer took no byte for {STALL:.0f} s")

@@ -1,0 +1,299 @@
+"""One upload in one session: from ``begin`` to its last word.
+
+The reader of the session calls the verbs, which never wait.  One task, `run`, does what waits:
+it finds and claims the upload, writes, completes, and gives the claim back.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from uploadd import errors
+from uploadd.errors import GoneReason, UploadError
+from uploadd.intake import Intake, drain
+from uploadd.protocol import pages
+from uploadd.protocol.answers import answer
+from uploadd.protocol.upload import State, Upload
+from uploadd.protocol.wschunks import Chunk
+from uploadd.protocol.wsmessages import Begin, Digest, Finish
+from uploadd.serve.voice import Voice
+from uploadd.uploads import Claim
+
+log = logging.getLogger("uploadd.upload")
+CHUNK_COST: Final = 256
+"""Bytes of memory that a waiting chunk costs beside its payload."""
+OWNER: Final = ""
+
+
+class Receiving:
+    """The run of one ref.  Once ``mute`` it says nothing more: the ref may have a new run."""
+
+    def __init__(self, session: Voice, begin: Begin) -> None:
+        self.ref, self.begin = begin.ref, begin
+        self.mute = False
+        self._session, self._uploads = session, session.uploads
+        self._upload: Upload | None = None
+        self._claim: Claim | None = None
+        self._intake: Intake | None = None
+        self._ready = self._finished = self._cancelled = self._left = self._ended = False
+        self._length: int | None = None
+        self._digest = begin.digest.value if begin.digest else None
+        if begin.upload is None and begin.key is None:
+            self._open_new()  # chunks may follow at once
+
+    # --- verbs, for the session's reader ----------------------------------------------------
+
+    def chunk(self, chunk: Chunk) -> None:
+        """Take a chunk; refuse what cannot be taken."""
+        if self.mute:
+            return
+        if self._intake is None:  # without credit: an empty one, the last
+            self._finish(chunk.end)
+            return
+        cost = len(chunk.data) + CHUNK_COST
+        self._session.share.take(cost)
+        try:
+            self._intake.put(chunk.at, chunk.data, cost=cost, flush=chunk.flush)
+        except UploadError as error:
+            self._session.share.give_back(cost)
+            self.refuse(error)
+            return
+        if chunk.last:
+            self._finish(chunk.end)
+
+    def finish(self, finish: Finish) -> None:
+        """The upload is whole."""
+        if self.mute:
+            return
+        if finish.digest is not None:
+            self._digest = finish.digest.value
+        self._finish(finish.length)
+
+    def _finish(self, length: int | None) -> None:
+        self._finished, self._length = True, length
+        if self._intake is not None:
+            self._end_intake()
+
+    def _end_intake(self) -> None:
+        """Fix the length, if it was not known, and let the writer run dry."""
+        assert self._claim is not None
+        assert self._intake is not None
+        upload, received = self._claim.upload, self._claim.run.received
+        try:
+            if self._length is not None or upload.length is None:
+                upload.declare(received if self._length is None else self._length, received)
+        except UploadError as error:
+            self.refuse(error)
+        else:
+            self._intake.finish()
+
+    def cancel(self) -> None:
+        """The client does not want it any more; it is owed a last word, refused before or not."""
+        self._cancelled, self.mute = True, False
+        self.leave()
+        if self._ended:
+            self._session.spawn(self._cancel)
+
+    def leave(self) -> None:
+        """Nothing more comes: keep what was taken, and give the claim back."""
+        self._left = True
+        if self._intake is not None:
+            self._intake.close()
+
+    def end(self) -> None:
+        """The machine has said the last word of this run already."""
+        self.mute = True
+        self.leave()
+
+    def refuse(self, error: UploadError) -> None:
+        """Say *error*; nothing more is taken in this run."""
+        if self.mute:
+            return
+        final = answer(error).final
+        if error.offset is None and self._upload is not None and not final:
+            error.offset = self._upload.offset
+        self._session.machine.refuse(self.ref, error)
+        self._session.wake_sender()
+        self.mute = final or not self._cancelled  # a cancel is owed its own last word
+        self.leave()
+
+    # --- the task -----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Carry the upload as far as this run goes.  Raises nothing but Cancelled and bugs."""
+        try:
+            if await self._open():
+                await self._carry()
+        except UploadError as error:
+            self.refuse(error)
+        finally:
+            if self._intake is not None:
+                self._intake.abandon()
+            if self._claim is not None:
+                self._uploads.release(self._claim)
+        if self._cancelled and not self.mute:
+            await self._cancel()
+        self._ended = True
+        self._session.forget(self.ref, self)
+
+    async def _open(self) -> bool:
+        """Have a claim that is settled; False when there is nothing to append to."""
+        if self._claim is None:
+            found = await self._find()
+            if found is None:
+                self._open_new()
+            elif not await self._resume(found):
+                return False
+        upload = self._upload_of()
+        if not upload.enrolled:
+            await self._uploads.room_for(upload.length)
+            self._uploads.commit.enrol(upload)
+        self._on_move()
+        assert self._intake is not None
+        if self._finished and not self._intake.finished:  # asked for before the claim was settled
+            self._end_intake()
+        if self._left:
+            self._intake.close()
+        return True
+
+    async def _resume(self, upload: Upload) -> bool:
+        """Have a claim on *upload*; False when nobody wants one any more."""
+        self._upload = upload
+        if upload.state is State.PUBLISHED:
+            self._digest = upload.digest
+            self._done(upload)
+        if self.mute or (self._left and not self._finished):
+            return False
+        self._claim = self._uploads.contend(upload, self._on_stop, self._on_move)
+        await self._uploads.settle(self._claim)
+        self._intake = self._new_intake(self._claim)
+        return True
+
+    async def _find(self) -> Upload | None:
+        begin = self.begin
+        if begin.upload is not None:
+            return await self._uploads.find(begin.upload)
+        assert begin.key is not None
+        upload = await self._uploads.find_key(OWNER, begin.key)
+        if upload is not None and not (
+            upload.name == begin.name and begin.length in (None, upload.length)
+        ):
+            raise errors.KeyConflict(
+                "this key belongs to an upload with another name or length",
+                hint="a new key for every file",
+            )
+        return upload
+
+    def _open_new(self) -> None:
+        begin = self.begin
+        self._upload = self._uploads.create(
+            name=begin.name,
+            length=begin.length,
+            media_type=begin.media_type,
+            metadata=begin.metadata,
+            owner=OWNER,
+            key=begin.key,
+            digest=self._digest,
+        )
+        self._claim = self._uploads.contend(self._upload, self._on_stop, self._on_move)
+        self._uploads.settle_new(self._claim)
+        self._intake = self._new_intake(self._claim)
+
+    def _new_intake(self, claim: Claim) -> Intake:
+        share = self._session.share
+        return Intake(
+            claim,
+            self._uploads.store,
+            self._uploads.commit,
+            taken=share.give_back,
+            max_chunk=self._session.max_chunk,
+        )
+
+    async def _carry(self) -> None:
+        """Write to the end of this run, then do what the client asked for at its end."""
+        upload = self._upload_of()
+        assert self._claim is not None
+        assert self._intake is not None
+        error = await drain(self._claim, self._intake)
+        if error is not None or self._cancelled or self.mute:
+            return
+        if self._finished:
+            await self._uploads.complete(upload, self._digest)
+            self._done(upload)
+        else:  # the session ends: what was taken is acknowledged before
+            await self._uploads.commit.settle(upload)
+
+    async def _cancel(self) -> None:
+        upload = self._upload_of()
+        try:
+            await self._uploads.cancel(upload)
+        except errors.Gone as error:
+            self._gone(upload, error.reason)
+        except UploadError as error:
+            self._cannot_cancel(upload, error)
+        else:
+            self._gone(upload, "cancelled")
+        self._session.forget(self.ref, self)
+
+    def _cannot_cancel(self, upload: Upload, error: UploadError) -> None:
+        """Some last word all the same: whoever completes it now has it."""
+        if upload.state is State.PUBLISHED:
+            self._done(upload)
+        elif upload.state is State.CANCELLED:  # and the ledger will know when there is room
+            self._gone(upload, "cancelled")
+        else:
+            log.info("%s cannot cancel %s: %s", self._session.id, upload.id, error)
+            self._gone(upload, "taken-over")
+
+    # --- what is said ---------------------------------------------------------------------------
+
+    def _on_move(self) -> None:
+        """The durable offset, the credit or the state may have changed: tell the newest."""
+        if self.mute or self._claim is None or self._claim.run.fence < 0:
+            return
+        upload, run = self._upload_of(), self._claim.run
+        if upload.state is not State.RECEIVING or not upload.enrolled:
+            return
+        offset = run.offset(upload)
+        limit = run.grant(offset, self._session.max_chunk)
+        machine = self._session.machine
+        if self._ready:
+            machine.ack(self.ref, run.received, offset, limit)
+        elif not self._finished:
+            machine.ready(self.ref, upload.id, _url(upload), offset, limit)
+            self._ready = True
+        self._session.wake_sender()
+
+    def _on_stop(self, error: UploadError) -> None:
+        if isinstance(error, errors.TakenOver):
+            self._gone(self._upload_of(), "taken-over")
+        elif isinstance(error, errors.Gone):
+            self._gone(self._upload_of(), error.reason)
+        else:
+            self.refuse(error)
+        self.leave()
+
+    def _gone(self, upload: Upload, reason: GoneReason) -> None:
+        if not self.mute:
+            self._session.machine.gone(self.ref, upload.id, reason, upload.offset)
+            self._session.wake_sender()
+            self.mute = True
+
+    def _done(self, upload: Upload) -> None:
+        if self.mute:
+            return
+        digest = Digest("sha-256", self._digest) if self._digest else None
+        length = upload.length or 0
+        self._session.machine.done(self.ref, upload.id, _url(upload), length, digest)
+        self._session.wake_sender()
+        self.mute = True
+        log.info("%s published %s, %d bytes", self._session.id, upload.id, length)
+
+    def _upload_of(self) -> Upload:
+        assert self._upload is not None
+        return self._upload
+
+
+def _url(upload: Upload) -> str:
+    return pages.file_path(upload.id, upload.name)

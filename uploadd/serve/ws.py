@@ -1,0 +1,214 @@
+"""One WebSocket session: its nursery, its reader, its sender, its uploads.
+
+The reader never waits for a store; the sender is one task, started when there is something to
+say; every upload has a task of its own.  When the reader ends, for whatever reason, the uploads
+write what was taken and give their claims back, and the nursery closes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from uploadd import errors
+from uploadd.budget import Share
+from uploadd.errors import UploadError
+from uploadd.protocol.frames import Refusal
+from uploadd.protocol.ws import Dropped, Ended, Event, ServerSession
+from uploadd.protocol.wschunks import MAX_HEADER, Chunk
+from uploadd.protocol.wsmessages import Begin, Cancel, Drained, Finish, Hello, Limits
+from uploadd.protocol.wsstates import RefState
+from uploadd.serve.gate import GatedStream
+from uploadd.serve.messages import Closed, Messages
+from uploadd.serve.receiving import Receiving
+from uploadd.serve.rules import Rules
+from uploadd.uploads import Uploads
+
+log = logging.getLogger("uploadd.session")
+ABSENT: Final = RefState.ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """How a session ends: the close code of RFC 6455 and its reason."""
+
+    code: int = 1000
+    reason: str = ""
+
+
+class Session:
+    """*uploads* of one peer over *messages*.  `serve` runs it; the other verbs never wait."""
+
+    def __init__(
+        self,
+        id: str,
+        messages: Messages,
+        gated: GatedStream,
+        share: Share,
+        uploads: Uploads,
+        rules: Rules,
+        *,
+        max_chunk: int,
+        version: str,
+    ) -> None:
+        self.id, self.uploads, self.share = id, uploads, share
+        self.max_chunk = max_chunk
+        self._messages, self._gated, self._rules, self._version = messages, gated, rules, version
+        limits = Limits(max_chunk, rules.max_length, max_chunk, rules.max_refs)
+        self.machine = ServerSession(limits)
+        self._receivings: dict[int, Receiving] = {}
+        self._work = trio.CancelScope()
+        self._reading = trio.CancelScope()
+        self._runs: trio.Nursery | None = None
+        self._senders: trio.Nursery | None = None
+        self._sending = False
+        self._farewell: Farewell | None = None
+        gated.on_refusal = self._on_refusal
+
+    async def serve(self) -> Farewell:
+        """Converse until the peer, a refusal, a deadline or `drain` ends it."""
+        with self._work:
+            async with trio.open_nursery() as self._senders:
+                async with trio.open_nursery() as self._runs:
+                    with self._reading:
+                        await self._greet()
+                        await self._read()
+                    for receiving in list(self._receivings.values()):
+                        receiving.leave()
+                # From here on nobody but a sender that runs already says anything.  Set while
+                # this nursery is open for certain: those outside must never meet a closed one.
+                self._senders = None
+        self._senders = None
+        return self._farewell or Farewell(*(self.machine.closing or (1000, "")))
+
+    # --- from outside: never wait ---------------------------------------------------------------
+
+    def drain(self, reconnect_after: float, deadline: float) -> None:
+        """Ask the client to come back later; at once where there is nothing to end first."""
+        self.machine.drain(reconnect_after, deadline)
+        if not self.machine.alive and not self.machine.deaf:
+            self.part()
+        self.wake_sender()
+
+    def part(self) -> None:
+        """End the session because the daemon restarts: what was taken is acknowledged first."""
+        self._end_reading(Farewell(1012, "restarting"))
+
+    def fail(self, error: UploadError) -> None:
+        """End the session because of *error*: its uploads keep what was taken."""
+        self.machine.fail(error)
+        self.wake_sender()
+
+    def check_alive(self, now: float) -> None:
+        """Ping a quiet peer, end a silent one.  *now* is trio's clock."""
+        quiet = now - self._gated.heard
+        if self._gated.holding_back:
+            return
+        if quiet > self._rules.idle:
+            self.fail(errors.TooSlow(f"not a byte for {self._rules.idle:g} s"))
+        elif quiet > self._rules.ping:
+            self._messages.ping()
+
+    def _on_refusal(self, refusal: Refusal) -> None:
+        self._farewell = Farewell(refusal.code, refusal.reason)
+        self._work.cancel(reason=refusal.reason)
+
+    def _end_reading(self, farewell: Farewell | None = None) -> None:
+        self._farewell = self._farewell or farewell
+        self._reading.cancel()
+
+    # --- the reader -----------------------------------------------------------------------------
+
+    async def _greet(self) -> None:
+        """The first message must be ``hello``, and come soon."""
+        with trio.move_on_after(self._rules.hello) as patience:
+            await self._hear()
+        if patience.cancelled_caught:
+            self.fail(errors.TooSlow(f"no hello within {self._rules.hello:g} s"))
+
+    async def _read(self) -> None:
+        while not self.machine.deaf:
+            await self._hear()
+
+    async def _hear(self) -> None:
+        try:
+            message = await self._messages.receive()
+        except Closed:
+            self._end_reading()
+            await trio.lowlevel.checkpoint()
+            return
+        for event in self.machine.receive(message):
+            self._handle(event)
+        self.wake_sender()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Begin():
+                self._begin(event)
+            case Hello():
+                durability = self._rules.durability
+                self.machine.welcome(self.id, self._version, durability, anonymous=True)
+            case Drained():
+                self.part()
+            case _:
+                self._pass_on(event, self._receivings[event.ref])
+
+    def _pass_on(self, event: Event, receiving: Receiving) -> None:
+        match event:
+            case Chunk():
+                receiving.chunk(event)
+            case Finish():
+                receiving.finish(event)
+            case Cancel():
+                receiving.cancel()
+            case Ended():
+                receiving.end()
+                self.forget(event.ref, receiving)
+            case Dropped():
+                receiving.end()
+
+    def _begin(self, begin: Begin) -> None:
+        self.max_chunk = self.share.max_chunk
+        self.machine.set_max_chunk(self.max_chunk)
+        self._gated.set_max_binary(self.max_chunk + MAX_HEADER)
+        if (older := self._receivings.get(begin.ref)) is not None:
+            older.end()
+        receiving = self._receivings[begin.ref] = Receiving(self, begin)
+        self.spawn(receiving.run)
+
+    def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run *task* as long as the session lives."""
+        assert self._runs is not None, "the reader alone starts runs"
+        self._runs.start_soon(task)
+
+    def forget(self, ref: int, run: object) -> None:
+        """The task of *run* has ended; a ref that was refused may still be cancelled."""
+        if self._receivings.get(ref) is run and self.machine.state_of(ref) is ABSENT:
+            del self._receivings[ref]
+
+    # --- the sender -----------------------------------------------------------------------------
+
+    def wake_sender(self) -> None:
+        """There may be something to say."""
+        if self.machine.deaf:
+            self._end_reading()
+        if self.machine.has_output and not self._sending and self._senders is not None:
+            self._sending = True
+            self._senders.start_soon(self._send)
+
+    async def _send(self) -> None:
+        try:
+            while self.machine.has_output:
+                for message in self.machine.messages():
+                    with trio.fail_after(self._rules.send):
+                        await self._messages.send(message)
+        except Closed:
+            self._end_reading()
+        except trio.TooSlowError:  # half a message is out
+            self._work.cancel(reason="the peer takes nothing")
+        finally:
+            self._sending = False

@@ -1,0 +1,278 @@
+"""FileStore: a folder on a local disk.
+
+``DIR/<path>`` are published files; ``DIR/.uploadd/growing/<id>`` the unfinished ones, in one
+folder so that a batch has one to sync.  Uploads that arrive whole have no name until they are
+published (O_TMPFILE).  Blocking calls run in threads under limiters of the store's own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, Literal, TypeVar
+
+import trio
+
+from uploadd import errors
+from uploadd.errors import StoreError
+from uploadd.protocol.extents import NOTHING, Extents
+from uploadd.protocol.upload import Published
+from uploadd.store import disk, settle
+from uploadd.store.contract import Bytes, MediumFailed, Publication
+from uploadd.store.writes import Growing, Write, Writes
+
+T = TypeVar("T")
+GROWING: Final = ".uploadd/growing"
+_OPEN: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class FileStore:
+    """Keeps uploads below *root*, a folder that the caller holds a lock on.
+
+    *durable* False leaves out every flush (``durability.ack = "written"``).
+    """
+
+    grain = 1
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        mode: int = 0o644,
+        durable: bool = True,
+        flush: Literal["files", "filesystem"] = "files",
+        min_free: int = 0,
+    ) -> None:
+        self._mode, self._durable, self._how, self._min_free = mode, durable, flush, min_free
+        disk.make_root(root)
+        for folder in (os.path.dirname(GROWING), GROWING):  # the ledger lies there: both private
+            with suppress(FileExistsError):
+                os.mkdir(os.path.join(root, folder), mode=0o700)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        self._root = os.open(root, flags)
+        self._folder = disk.open_folder(GROWING, self._root)
+        self._prepare()
+        self._entries: dict[str, Growing] = {}
+        self._durable_folders: set[str] = set()
+        self._data = trio.CapacityLimiter(16)
+        self._writes = Writes(self._open, self._data)
+        self._flushing = trio.CapacityLimiter(4)
+        self._metadata = trio.CapacityLimiter(4)
+
+    def _prepare(self) -> None:
+        """Check that growing/ and the root are one mount, and make both durable."""
+        if disk.mount_of(self._root) != disk.mount_of(self._folder):
+            raise errors.NotWritable(
+                "the folder for unfinished uploads lies on another mount",
+                hint="unmount what is mounted on .uploadd: files are published by linking",
+            )
+        for fd in (self._folder, self._root):
+            os.fsync(fd)
+        disk.sync_folder(".uploadd", self._root)
+
+    # --- writing --------------------------------------------------------------------------
+
+    async def write(
+        self, id: str, at: int, buffers: Sequence[Bytes], *, whole: bool = False
+    ) -> None:
+        entry = self._entries.setdefault(id, Growing())
+        if entry.failed:
+            raise disk.told(OSError(errno.EIO, ""), "writing")
+        job = Write(id, entry, at, buffers, whole and at == 0)
+        await self._writes.submit(job)
+        if job.error is not None:
+            raise disk.told(job.error, "writing") from job.error
+
+    def _open(self, job: Write) -> None:  # in a thread
+        entry = job.entry
+        nameless = job.whole and disk.find_file(job.id, self._folder) is None
+        if nameless:
+            entry.fd = os.open(".", os.O_TMPFILE | _OPEN, self._mode, dir_fd=self._folder)
+        else:
+            entry.fd = os.open(job.id, _OPEN | os.O_CREAT, self._mode, dir_fd=self._folder)
+        entry.anonymous, entry.fresh = nameless, not nameless
+        entry.inode = os.fstat(entry.fd).st_ino
+        os.fchmod(entry.fd, self._mode)  # whatever the umask is; growing/ itself is private
+
+    def unflushed(self, id: str) -> int:
+        entry = self._entries.get(id)
+        return entry.dirty.total + entry.in_flush.total if entry else 0
+
+    def failed(self, id: str) -> bool:
+        entry = self._entries.get(id)
+        return entry is not None and entry.failed
+
+    # --- making durable -------------------------------------------------------------------
+
+    def nameless(self, id: str) -> bool:
+        entry = self._entries.get(id)
+        return entry is not None and entry.anonymous
+
+    async def flush(
+        self, ids: Sequence[str], publishing: Collection[str] = ()
+    ) -> Mapping[str, Extents | StoreError]:
+        entries = {id: e for id in ids if (e := self._entries.get(id))}
+        sound = {id: e for id, e in entries.items() if (e.dirty or e.anonymous) and not e.failed}
+        # The watermark first, the flush second: bytes that come between are not promised.
+        for entry in sound.values():
+            entry.in_flush, entry.dirty = entry.dirty, NOTHING
+        named = [id for id, e in sound.items() if e.anonymous and id not in publishing]
+        outcome: list[OSError | None] = [None] * len(sound)
+        try:
+            if named or (self._durable and sound):
+                job = partial(self._flush_now, sound, named)
+                outcome = await self._in_thread(self._flushing, job)
+        except trio.Cancelled:  # before it began
+            for entry in sound.values():
+                entry.dirty, entry.in_flush = entry.dirty.union(entry.in_flush), NOTHING
+            raise
+        answer: dict[str, Extents | StoreError] = {
+            id: disk.told(OSError(errno.EIO, ""), "flushing")
+            for id, entry in entries.items()
+            if entry.failed
+        }
+        for (id, entry), error in zip(sound.items(), outcome, strict=True):
+            mark, entry.in_flush = entry.in_flush, NOTHING
+            entry.failed = error is not None
+            answer[id] = disk.told(error, "flushing") if error is not None else mark
+            if entry.anonymous:  # durable only once it is published
+                entry.dirty = entry.dirty.union(mark)
+        return answer
+
+    def _flush_now(
+        self, sound: Mapping[str, Growing], named: Sequence[str]
+    ) -> list[OSError | None]:  # in a thread
+        unnamed = {id: self._name(id, sound[id]) for id in named}
+        outcome: list[OSError | None] = [None] * len(sound)
+        if self._durable:
+            fds = [entry.fd for entry in sound.values()]
+            if self._how == "filesystem":
+                outcome = disk.sync_filesystem(self._folder, len(fds))
+            else:
+                outcome = disk.sync_data(fds)
+            if any(entry.fresh for entry in sound.values()):
+                settle.sync_growing(self._folder)
+                for entry in sound.values():
+                    entry.fresh = False
+        return [unnamed.get(id) or error for id, error in zip(sound, outcome, strict=True)]
+
+    def _name(self, id: str, entry: Growing) -> OSError | None:  # in a thread
+        """Give a nameless file its growing name: it will not be published in one go."""
+        try:
+            disk.link_open_file(entry.fd, id, self._folder)
+        except OSError as error:
+            return error
+        entry.anonymous, entry.fresh = False, True
+        return None
+
+    async def rewind(self, id: str, held: Extents) -> None:
+        entry = self._entries.get(id, Growing())
+        await self._in_thread(self._metadata, partial(self._rewind_now, id, entry, held))
+        self._entries.pop(id, None)
+
+    def _rewind_now(self, id: str, entry: Growing, held: Extents) -> None:  # in a thread
+        fd, entry.fd = entry.fd, -1
+        if fd >= 0:
+            os.close(fd)
+        try:
+            settle.cut_back(self._folder, id, held.end)
+        except OSError as error:
+            raise disk.told(error, "cutting back") from error
+
+    # --- publishing -----------------------------------------------------------------------
+
+    async def read(self, id: str, start: int, end: int) -> bytes:
+        entry = self._entries.get(id, Growing())
+        entry.busy += 1
+        try:
+            job = partial(settle.read, self._folder, id, entry.fd, start, end)
+            return await self._in_thread(self._data, job)
+        finally:
+            entry.busy -= 1
+
+    async def inodes(self, ids: Sequence[str]) -> Mapping[str, int]:
+        found = {id: e.inode for id in ids if (e := self._entries.get(id)) and e.fd >= 0}
+        if closed := [id for id in ids if id not in found]:
+            found |= await self._in_thread(
+                self._metadata, partial(settle.inodes, self._folder, closed)
+            )
+        return found
+
+    async def publish(self, wanted: Sequence[Publication]) -> Mapping[str, Published | StoreError]:
+        fds = {one.id: e.fd for one in wanted if (e := self._entries.get(one.id)) and e.fd >= 0}
+        job = partial(
+            settle.publish,
+            self._root,
+            self._folder,
+            wanted,
+            fds,
+            durable_folders=self._durable_folders if self._durable else None,
+        )
+        answer = await self._in_thread(self._metadata, job)
+        for id, result in answer.items():
+            if isinstance(result, Published) and id in self._entries:
+                self._entries[id].dirty = NOTHING
+        return answer
+
+    async def unpublish(self, published: Published, length: int) -> None:
+        job = partial(settle.unpublish, self._root, published, length, sync=self._durable)
+        await self._in_thread(self._metadata, job)
+
+    async def open_published(self, published: Published, length: int) -> int:
+        job = partial(settle.open_published, self._root, published, length)
+        return await self._in_thread(self._metadata, job)
+
+    # --- letting go -----------------------------------------------------------------------
+
+    async def release(self, ids: Sequence[str]) -> None:
+        """Close what is flushed; an entry with bytes that are not stays, so they are not lost."""
+        idle = [id for id in ids if (e := self._entries.get(id)) and e.idle]
+        await self._close([self._entries.pop(id) for id in idle], ())
+
+    async def remove(self, ids: Sequence[str]) -> None:
+        entries = [e for id in ids if (e := self._entries.pop(id, None))]
+        await self._close(entries, ids)
+
+    async def _close(self, entries: Sequence[Growing], unlink: Sequence[str]) -> None:
+        def close() -> None:  # in a thread: the last close of a large file frees its blocks
+            for entry in entries:
+                if entry.fd >= 0:
+                    os.close(entry.fd)
+            try:
+                settle.unlink_all(self._folder, unlink)
+            except OSError as error:
+                raise MediumFailed("cannot remove what is not needed any more") from error
+
+        if entries or unlink:
+            with trio.CancelScope(shield=True):  # nobody else knows these descriptors any more
+                await self._in_thread(self._metadata, close)
+
+    # --- starting and stopping --------------------------------------------------------------
+
+    async def recover(self, held: Mapping[str, Extents]) -> set[str]:
+        return await self._in_thread(self._metadata, partial(settle.recover, self._folder, held))
+
+    async def settle(
+        self, wanted: Sequence[Publication], inodes: Mapping[str, int]
+    ) -> Mapping[str, Published | StoreError | None]:
+        job = partial(settle.roll_forward, self._root, self._folder, wanted, inodes)
+        return await self._in_thread(self._metadata, job)
+
+    async def room(self) -> int:
+        stat = await self._in_thread(self._metadata, partial(os.fstatvfs, self._root))
+        return max(0, stat.f_bavail * stat.f_frsize - self._min_free)
+
+    async def aclose(self) -> None:
+        entries, self._entries = list(self._entries.values()), {}
+        await self._close(entries, ())
+        for fd in (self._folder, self._root):
+            os.close(fd)
+
+    async def _in_thread(self, limiter: trio.CapacityLimiter, job: Callable[[], T]) -> T:
+        try:
+            return await trio.to_thread.run_sync(job, limiter=limiter)
+        except OSError as error:  # of those that have not said better what they were doing
+            raise disk.told(error, "using it") from error

@@ -1,0 +1,261 @@
+"""MemoryStore: the reference implementation, and the one for tests.
+
+It keeps what is durable apart from what is only written, so that ``crash()`` can show what a
+power cut would leave.  ``clog()`` and ``failing`` make it slow or broken on purpose.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+
+import trio
+
+from uploadd import errors
+from uploadd.errors import StoreError
+from uploadd.protocol import names
+from uploadd.protocol.extents import NOTHING, Extents
+from uploadd.protocol.upload import Published
+from uploadd.store.contract import Bytes, Publication
+
+
+@dataclass(slots=True)
+class _Growing:
+    inode: int
+    data: bytearray = field(default_factory=bytearray)
+    dirty: Extents = NOTHING
+    durable: bytearray = field(default_factory=bytearray)  # what a crash leaves
+    failed: bool = False
+    anonymous: bool = False
+
+
+class MemoryStore:
+    """Keeps everything in this process; *capacity* in bytes."""
+
+    grain = 1
+
+    def __init__(self, capacity: int = 1 << 62) -> None:
+        self.capacity = capacity
+        self.fail_next: dict[str, int] = {}
+        """errno to raise from the next call of that verb: ``{"flush": errno.EIO}``."""
+        self._gate: trio.Event | None = None
+        self._growing: dict[str, _Growing] = {}
+        self._files: dict[str, tuple[int, bytes]] = {}
+        self._inodes = 0
+
+    # --- what tests do to it --------------------------------------------------------------
+
+    def clog(self) -> trio.Event:
+        """Let every call wait until the returned event is set."""
+        self._gate = trio.Event()
+        return self._gate
+
+    def crash(self) -> None:
+        """Forget everything that was not durable, as a power cut would."""
+        for id, entry in list(self._growing.items()):
+            if entry.anonymous:
+                del self._growing[id]
+                continue
+            entry.data = bytearray(entry.durable)
+            entry.dirty, entry.failed = NOTHING, False
+
+    def published(self, path: str) -> bytes:
+        """The bytes under *path*; raises KeyError."""
+        return self._files[path][1]
+
+    async def _step(self, verb: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._gate is not None:
+            await self._gate.wait()
+        if code := self.fail_next.pop(verb, 0):
+            raise _told(code)
+
+    # --- the contract ---------------------------------------------------------------------
+
+    async def write(
+        self, id: str, at: int, buffers: Sequence[Bytes], *, whole: bool = False
+    ) -> None:
+        await self._step("write")
+        entry = self._growing.get(id)
+        if entry is None:
+            entry = self._growing[id] = self._create(anonymous=whole and at == 0)
+        if entry.failed:
+            raise _told(errno.EIO)
+        for data in buffers:
+            if self._used() + max(0, at + len(data) - len(entry.data)) > self.capacity:
+                raise _told(errno.ENOSPC)
+            _put(entry.data, at, data)
+            entry.dirty = entry.dirty.add(at, at + len(data))
+            at += len(data)
+
+    def unflushed(self, id: str) -> int:
+        entry = self._growing.get(id)
+        return entry.dirty.total if entry else 0
+
+    def failed(self, id: str) -> bool:
+        entry = self._growing.get(id)
+        return entry is not None and entry.failed
+
+    def nameless(self, id: str) -> bool:
+        entry = self._growing.get(id)
+        return entry is not None and entry.anonymous
+
+    async def flush(
+        self, ids: Sequence[str], publishing: Collection[str] = ()
+    ) -> Mapping[str, Extents | StoreError]:
+        entries = {id: self._growing[id] for id in ids if id in self._growing}
+        snapshot = {}
+        for id, entry in entries.items():
+            snapshot[id], entry.dirty = entry.dirty, NOTHING
+            if entry.failed:
+                snapshot[id] = NOTHING
+        try:
+            await self._step("flush")
+        except StoreError as error:
+            for entry in entries.values():
+                entry.failed = True
+            return {id: copy(error) for id in entries}
+        except trio.Cancelled:
+            for id, entry in entries.items():
+                entry.dirty = entry.dirty.union(snapshot[id])
+            raise
+        answer: dict[str, Extents | StoreError] = {}
+        for id, entry in entries.items():
+            if entry.failed:
+                answer[id] = _told(errno.EIO)
+                continue
+            for start, end in snapshot[id]:
+                _put(entry.durable, start, entry.data[start:end])
+            answer[id] = snapshot[id]
+            entry.anonymous &= id in publishing
+            if entry.anonymous:
+                entry.dirty = entry.dirty.union(snapshot[id])
+        return answer
+
+    async def rewind(self, id: str, held: Extents) -> None:
+        await self._step("rewind")
+        entry = self._growing.get(id)
+        if entry is None:
+            if held:
+                raise LookupError(id)
+            return
+        del entry.data[held.end :], entry.durable[held.end :]
+        entry.dirty, entry.failed, entry.anonymous = NOTHING, False, False
+
+    async def read(self, id: str, start: int, end: int) -> bytes:
+        await self._step("read")
+        entry = self._growing.get(id)
+        return bytes(entry.data[start:end]) if entry else b""
+
+    async def inodes(self, ids: Sequence[str]) -> Mapping[str, int]:
+        await self._step("inodes")
+        return {id: self._growing[id].inode for id in ids if id in self._growing}
+
+    async def publish(self, wanted: Sequence[Publication]) -> Mapping[str, Published | StoreError]:
+        try:
+            await self._step("publish")
+        except StoreError as error:
+            return {one.id: copy(error) for one in wanted}
+        return {one.id: self._link(one) for one in wanted}
+
+    def _link(self, one: Publication) -> Published | StoreError:
+        entry = self._growing.get(one.id)
+        if entry is None:
+            return _told(errno.ENOENT)
+        entry.dirty = NOTHING
+        for path in names.candidates(one.path, one.id):
+            if path in self._files and self._files[path][0] == entry.inode:
+                return Published(path, entry.inode)
+        for path in names.candidates(one.path, one.id):
+            if path not in self._files:
+                self._files[path] = (entry.inode, bytes(entry.data))
+                return Published(path, entry.inode)
+        raise AssertionError("the name with the id in it is free")
+
+    async def release(self, ids: Sequence[str]) -> None:
+        await self._step("release")
+
+    async def remove(self, ids: Sequence[str]) -> None:
+        await self._step("remove")
+        for id in ids:
+            self._growing.pop(id, None)
+
+    async def unpublish(self, published: Published, length: int) -> None:
+        await self._step("unpublish")
+        if self._same(published, length):
+            del self._files[published.path]
+
+    async def recover(self, held: Mapping[str, Extents]) -> set[str]:
+        await self._step("recover")
+        for id in set(self._growing) - set(held):
+            del self._growing[id]
+        lost = set()
+        for id, extents in held.items():
+            entry = self._growing.get(id)
+            if entry is None or len(entry.data) < extents.end:
+                if extents:
+                    lost.add(id)
+                continue
+            del entry.data[extents.end :], entry.durable[extents.end :]
+            entry.dirty, entry.failed = NOTHING, False
+        return lost
+
+    async def settle(
+        self, wanted: Sequence[Publication], inodes: Mapping[str, int]
+    ) -> Mapping[str, Published | StoreError | None]:
+        await self._step("settle")
+        answer: dict[str, Published | StoreError | None] = {}
+        for one in wanted:
+            if one.id in self._growing:
+                answer[one.id] = self._link(one)
+                continue
+            answer[one.id] = None
+            for path in names.candidates(one.path, one.id):
+                if path in self._files and self._files[path][0] == inodes.get(one.id):
+                    answer[one.id] = Published(path, self._files[path][0])
+        return answer
+
+    async def open_published(self, published: Published, length: int) -> int:
+        await self._step("open_published")
+        if not self._same(published, length):
+            raise errors.NotFound("the file was changed outside")
+        fd = os.memfd_create("uploadd")
+        os.write(fd, self._files[published.path][1])
+        return fd
+
+    async def room(self) -> int:
+        await self._step("room")
+        return self.capacity - self._used()
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    # --- its own --------------------------------------------------------------------------
+
+    def _create(self, *, anonymous: bool) -> _Growing:
+        self._inodes += 1
+        return _Growing(self._inodes, anonymous=anonymous)
+
+    def _used(self) -> int:
+        return sum(len(e.data) for e in self._growing.values()) + sum(
+            len(data) for _, data in self._files.values()
+        )
+
+    def _same(self, published: Published, length: int) -> bool:
+        found = self._files.get(published.path)
+        return found is not None and (found[0], len(found[1])) == (published.inode, length)
+
+
+def _put(data: bytearray, at: int, more: Bytes) -> None:
+    if at > len(data):
+        data.extend(bytes(at - len(data)))
+    data[at : at + len(more)] = more
+
+
+def _told(code: int) -> StoreError:
+    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return errors.NoSpace("no room in memory")
+    return errors.StoreError(f"the store failed: {errno.errorcode[code]}")

@@ -1,0 +1,244 @@
+"""Names on disk: recovery, linking, removing.  Blocking; run in worker threads by FileStore.
+
+Everything here can be killed between any two calls and run again: what is there is looked at,
+never assumed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from uploadd import errors
+from uploadd.errors import StoreError
+from uploadd.protocol import names
+from uploadd.protocol.extents import Extents
+from uploadd.protocol.upload import Published
+from uploadd.store import disk
+from uploadd.store.contract import MediumFailed, Publication
+
+
+def recover(folder: int, held: Mapping[str, Extents]) -> set[str]:
+    """Cut every growing file back to what is held; remove the unknown ones; say what is lost."""
+    present = set(os.listdir(folder))
+    unlink_all(folder, sorted(present - set(held)))
+    lost: set[str] = set()
+    for id, extents in held.items():
+        if id not in present:
+            if extents:
+                lost.add(id)
+            continue
+        try:
+            cut_back(folder, id, extents.end)
+        except LookupError:
+            lost.add(id)
+    os.fsync(folder)
+    return lost
+
+
+def cut_back(folder: int, id: str, end: int) -> None:
+    """Truncate a growing file to *end*, durably.  Raises LookupError when it is shorter.
+
+    The end is what the ledger says, never the size of the file: a tail may be there that was
+    never made durable.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        fd = os.open(id, flags, dir_fd=folder)
+    except FileNotFoundError:
+        if end:
+            raise LookupError(id) from None
+        return
+    try:
+        size = os.fstat(fd).st_size
+        if size < end:
+            raise LookupError(id)
+        if size > end:
+            os.ftruncate(fd, end)
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read(folder: int, id: str, fd: int, start: int, end: int) -> bytes:
+    """Bytes [start, end) of a growing file, through *fd* if it is open; as many as there are.
+
+    Raises StoreError.
+    """
+    try:
+        opened = fd if fd >= 0 else os.open(id, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
+        try:
+            return os.pread(opened, end - start, start)
+        finally:
+            if fd < 0:
+                os.close(opened)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise disk.told(error, "reading") from error
+
+
+def sync_growing(folder: int) -> None:
+    """Make the names of unfinished uploads durable."""
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        raise MediumFailed("cannot make the names of unfinished uploads durable") from error
+
+
+def inodes(folder: int, ids: Sequence[str]) -> dict[str, int]:
+    """The inodes of the growing files that exist."""
+    found = {id: disk.find_file(id, folder) for id in ids}
+    return {id: stat.st_ino for id, stat in found.items() if stat is not None}
+
+
+def publish(
+    root: int,
+    folder: int,
+    wanted: Sequence[Publication],
+    fds: Mapping[str, int],
+    *,
+    durable_folders: set[str] | None,
+) -> dict[str, Published | StoreError]:
+    """Link each under a free name, then sync every folder touched once.
+
+    *durable_folders* are those whose own names are known to be durable, and it grows; None
+    leaves out all syncing.
+    """
+    answer: dict[str, Published | StoreError] = {}
+    touched: dict[str, None] = {}
+    made: set[str] = set()
+    for one in wanted:
+        try:
+            touched[disk.make_folders(one.path, root, made)] = None
+            answer[one.id] = _link(root, folder, one, fds.get(one.id))
+        except OSError as error:
+            answer[one.id] = disk.told(error, "publishing")
+    if durable_folders is not None:
+        durable_folders -= made  # somebody had removed them
+        _sync_folders(root, touched, durable_folders)
+    return answer
+
+
+def _link(root: int, folder: int, one: Publication, fd: int | None) -> Published:
+    """Link *one* under the first free name; the name it has already, if it has one."""
+    opened = (
+        fd
+        if fd is not None
+        else os.open(one.id, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    )
+    try:
+        stat = os.fstat(opened)
+        if (there := _linked(root, folder, one, stat)) is not None:
+            return there
+        for path in names.candidates(one.path, one.id):
+            with suppress(FileExistsError):
+                disk.link_open_file(opened, path, root)
+                return Published(path, stat.st_ino)
+        raise FileExistsError(one.path)
+    finally:
+        if fd is None:
+            os.close(opened)
+
+
+def _linked(root: int, folder: int, one: Publication, stat: os.stat_result) -> Published | None:
+    """The published name that a crash left behind: more links than the growing name explains."""
+    growing = stat.st_nlink > 0 and disk.find_file(one.id, folder) is not None
+    if stat.st_nlink <= int(growing):
+        return None
+    for path in names.candidates(one.path, one.id):
+        found = disk.find_file(path, root)
+        if found is not None and found.st_ino == stat.st_ino:
+            return Published(path, stat.st_ino)
+    return None
+
+
+def roll_forward(
+    root: int, folder: int, wanted: Sequence[Publication], inodes: Mapping[str, int]
+) -> dict[str, Published | StoreError | None]:
+    """Finish what was intended when the daemon ended; None where nothing of it exists.
+
+    A nameless file was linked or vanished: then its name tells, by inode.
+    """
+    answer: dict[str, Published | StoreError | None] = {}
+    growing = [one for one in wanted if _is_growing(folder, one, inodes)]
+    answer.update(publish(root, folder, growing, {}, durable_folders=set()))
+    for one in wanted:
+        if one.id in answer:
+            continue
+        answer[one.id] = None
+        for path in names.candidates(one.path, one.id):
+            found = disk.find_file(path, root)
+            if found is not None and found.st_ino == inodes.get(one.id):
+                _sync_folders(root, {path.rpartition("/")[0]: None}, set())
+                answer[one.id] = Published(path, found.st_ino)
+                break
+    return answer
+
+
+def _is_growing(folder: int, one: Publication, inodes: Mapping[str, int]) -> bool:
+    """Whether what was intended lies in growing/: a stray file may be there in its place."""
+    found = disk.find_file(one.id, folder)
+    return found is not None and found.st_ino == inodes.get(one.id, found.st_ino)
+
+
+def open_published(root: int, published: Published, length: int) -> int:
+    """Open a published file for reading; raises NotFound when it is another one now."""
+    try:
+        fd = os.open(
+            published.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=root
+        )
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+            raise _changed() from error
+        raise disk.told(error, "opening") from error
+    if not _same(os.fstat(fd), root, published, length):
+        os.close(fd)
+        raise _changed()
+    return fd
+
+
+def unpublish(root: int, published: Published, length: int, *, sync: bool) -> None:
+    """Remove a published file that is still ours; leave any other alone."""
+    found = disk.find_file(published.path, root)
+    if found is None or not _same(found, root, published, length):
+        return
+    os.unlink(published.path, dir_fd=root)
+    if sync:
+        _sync_folders(root, {published.path.rpartition("/")[0]: None}, set())
+
+
+def _same(stat: os.stat_result, root: int, published: Published, length: int) -> bool:
+    ours = (published.inode, length, os.fstat(root).st_dev)
+    return (stat.st_ino, stat.st_size, stat.st_dev) == ours
+
+
+def _changed() -> errors.NotFound:
+    return errors.NotFound(
+        "the file was changed or removed outside of the daemon",
+        hint="what is under its name now was not uploaded here and is not served",
+    )
+
+
+def unlink_all(folder: int, ids: Sequence[str]) -> None:
+    """Remove growing names; those that are not there are no error."""
+    for id in ids:
+        with suppress(FileNotFoundError):
+            os.unlink(id, dir_fd=folder)
+
+
+def _sync_folders(root: int, touched: Mapping[str, None], durable: set[str]) -> None:
+    """Make the entries of the folders *touched* durable, and their own names up to the root."""
+    wanted = dict(touched)
+    for path in touched:
+        while path and path not in durable:
+            durable.add(path)
+            path = path.rpartition("/")[0]  # noqa: PLW2901 - walking up
+            wanted[path] = None
+    for path in wanted:
+        try:
+            disk.sync_folder(path, root)
+        except OSError as error:
+            raise MediumFailed(f"cannot make the names in {path or '.'!r} durable") from error

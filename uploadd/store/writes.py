@@ -1,0 +1,114 @@
+"""Writes of FileStore on their way into threads; small ones that wait share one hop."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import trio
+
+from uploadd.protocol.extents import NOTHING, Extents
+from uploadd.store import disk
+from uploadd.store.contract import Bytes
+
+SMALL: Final = 64 * 1024
+"""Bytes of a write that shares a thread hop with others that wait."""
+
+
+@dataclass(slots=True, eq=False)
+class Growing:
+    """One unfinished upload; touched on the loop only, but for ``fd`` while its write runs."""
+
+    fd: int = -1
+    inode: int = 0
+    anonymous: bool = False
+    dirty: Extents = NOTHING
+    in_flush: Extents = NOTHING
+    failed: bool = False
+    fresh: bool = False
+    """Whether its name in growing/ may not be durable; set and cleared in the thread at work."""
+    busy: int = 0
+    """Writes under way: their descriptor must stay open."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether the descriptor can be closed and nothing is lost."""
+        return not (self.busy or self.dirty or self.in_flush or self.failed or self.anonymous)
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    """A small write that waits for the next shared thread hop."""
+
+    id: str
+    entry: Growing
+    at: int
+    buffers: Sequence[Bytes]
+    whole: bool
+    turn: trio.Event = field(default_factory=trio.Event)
+    """It is done, or it is first in line."""
+    done: bool = False
+    count: int = 0
+    error: OSError | None = field(default_factory=lambda: OSError(errno.EIO, "not written"))
+
+
+class Writes:
+    """Carries writes into threads.  *create* opens the file of an upload, in the thread."""
+
+    def __init__(self, create: Callable[[Write], None], limiter: trio.CapacityLimiter) -> None:
+        self._create, self._limiter = create, limiter
+        self._waiting: list[Write] = []
+        self._hopping = False
+
+    async def submit(self, job: Write) -> None:
+        """Do *job*; its outcome is in it.  Cancelled: it was not begun, or is done."""
+        job.entry.busy += 1
+        try:
+            if sum(map(len, job.buffers)) <= SMALL:
+                await self._together(job)
+            else:
+                await self._hop([job])
+        finally:
+            job.entry.busy -= 1
+
+    async def _together(self, job: Write) -> None:
+        """One thread hop for all the small writes that wait; the first in line does it.
+
+        Cancelled: it is waited out, since the buffers are in use and others stand behind it.
+        """
+        self._waiting.append(job)
+        with trio.CancelScope(shield=True):
+            if self._hopping:
+                await job.turn.wait()
+                if job.done:
+                    return
+            self._hopping = True
+            jobs, self._waiting = self._waiting, []
+            try:
+                await self._hop(jobs)
+            finally:  # whoever comes first now does the next: nobody works for others for ever
+                if self._waiting:
+                    self._waiting[0].turn.set()
+                else:
+                    self._hopping = False
+
+    async def _hop(self, jobs: Sequence[Write]) -> None:
+        try:
+            await trio.to_thread.run_sync(partial(self._now, jobs), limiter=self._limiter)
+        finally:
+            for job in jobs:
+                job.entry.dirty = job.entry.dirty.add(job.at, job.at + job.count)
+                job.done = True
+                job.turn.set()
+
+    def _now(self, jobs: Sequence[Write]) -> None:  # in a thread
+        for job in jobs:
+            try:
+                if job.entry.fd < 0:
+                    self._create(job)
+                job.count, job.error = disk.write_all(job.entry.fd, job.at, job.buffers)
+            except OSError as error:
+                job.error = error

@@ -1,0 +1,100 @@
+"""What the next batch of the group commit has to do, and when it starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, field
+
+import trio
+
+from uploadd.errors import UploadError
+from uploadd.ledger import Event
+from uploadd.protocol.extents import NOTHING, Extents
+from uploadd.protocol.upload import GONE, Upload
+
+Then = Callable[[UploadError | None], None]
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """What one upload needs from the next batch."""
+
+    upload: Upload
+    save: bool = False
+    path: str | None = None  # publish it under this path
+    refusal: UploadError | None = None  # why it was not published; the rest goes on
+    remove: bool = False  # its growing bytes, once the row says that they are not needed
+    release: bool = False  # its descriptor, once all is durable
+    newly: Extents = NOTHING  # durable, and not in the ledger yet
+    flushed: bool = False  # alone, before its batch
+    event: Event | None = None
+    then: list[Then] = field(default_factory=list)
+    error: UploadError | None = None
+
+    @property
+    def flushes(self) -> bool:
+        """Whether its files still have to be flushed: of what is gone nothing is promised."""
+        return not self.flushed and self.upload.state not in GONE
+
+    @property
+    def writes(self) -> bool:
+        """Whether the ledger has to know."""
+        return self.error is None and bool(
+            self.save or self.newly or self.path is not None or self.remove
+        )
+
+
+class Agenda:
+    """What waits for the next batch: one `Work` an upload."""
+
+    def __init__(self) -> None:
+        self.pending: dict[str, Work] = {}
+        self._wake = trio.Event()
+        self._urgent = False
+        self._deadline = math.inf
+
+    def work(self, upload: Upload) -> Work:
+        """The work of *upload*, to which the caller adds what it wants."""
+        work = self.pending.get(upload.id)
+        if work is None:
+            work = self.pending[upload.id] = Work(upload)
+        return work
+
+    def at_once(self) -> None:
+        """Somebody waits: the next batch starts as soon as the one that runs has ended."""
+        self._urgent = True
+        self._wake.set()
+
+    def later(self, seconds: float) -> None:
+        """Nobody waits: the next batch starts after *seconds* at the latest."""
+        at = trio.current_time() + seconds
+        if at < self._deadline:
+            self._deadline = at
+            self._wake.set()
+
+    async def done(self, work: Work) -> None:
+        """Wait until *work* is done; the next batch starts at once.  Raises its error."""
+        done = trio.Event()
+        told: list[UploadError] = []
+
+        def then(error: UploadError | None) -> None:
+            if error is not None:
+                told.append(error)
+            done.set()
+
+        work.then.append(then)
+        self.at_once()
+        await done.wait()
+        if told:
+            raise copy(told[0])  # several may wait for one: each raises its own
+
+    async def due(self) -> None:
+        """Return when a batch should start."""
+        await trio.lowlevel.checkpoint()
+        while not self._urgent and trio.current_time() < self._deadline:
+            self._wake = trio.Event()
+            with trio.move_on_at(self._deadline):
+                await self._wake.wait()
+        self._urgent, self._deadline = False, math.inf
