@@ -65,8 +65,9 @@ async def serve(config: Config, *, on_ready: Callable[[str], None]) -> None:
             await services.start(uploads.commit.run)
             services.start_soon(_keep_alive, door)
             listeners = await _listen(config.server.host, config.server.port)
-            on_ready(_base_url(listeners[0]))
-            await _converse(door, listeners, rules.stop)
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                on_ready(_base_url(listeners[0]))
+                await _converse(door, listeners, signals, rules.stop)
             await uploads.commit.drain()
             services.cancel_scope.cancel(reason="stopped")
 
@@ -258,23 +259,25 @@ async def _keep_alive(door: FrontDoor) -> None:
 
 
 async def _converse(
-    door: FrontDoor, listeners: list[trio.SocketListener], stop_seconds: float
+    door: FrontDoor,
+    listeners: list[trio.SocketListener],
+    signals: AsyncIterator[int],
+    stop_seconds: float,
 ) -> None:
     """Take connections until a signal, then drain; a second signal ends it at once."""
     listening = _Listening(door, max_connections())
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with trio.open_nursery() as stopping:
-            async with trio.open_nursery() as conversations:
-                async with trio.open_nursery() as accepting:
-                    for listener in listeners:
-                        accepting.start_soon(listening.accept, listener, conversations)
-                    await anext(signals)
-                    accepting.cancel_scope.cancel(reason="draining")
-                log.info("stopping; %d sessions are asked to come back", len(door.sessions))
-                stopping.start_soon(_drain, door, stop_seconds / 2)
-                stopping.start_soon(_hurry, signals, conversations.cancel_scope)
-                conversations.cancel_scope.deadline = trio.current_time() + stop_seconds
-            stopping.cancel_scope.cancel(reason="nobody is left")
+    async with trio.open_nursery() as stopping:
+        async with trio.open_nursery() as conversations:
+            async with trio.open_nursery() as accepting:
+                for listener in listeners:
+                    accepting.start_soon(listening.accept, listener, conversations)
+                await anext(signals)
+                accepting.cancel_scope.cancel(reason="draining")
+            log.info("stopping; %d sessions are asked to come back", len(door.sessions))
+            stopping.start_soon(_drain, door, stop_seconds / 2)
+            stopping.start_soon(_hurry, signals, conversations.cancel_scope)
+            conversations.cancel_scope.deadline = trio.current_time() + stop_seconds
+        stopping.cancel_scope.cancel(reason="nobody is left")
 
 
 async def _drain(door: FrontDoor, seconds: float) -> None:

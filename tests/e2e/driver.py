@@ -50,6 +50,7 @@ class Bench:
 
     def __init__(self, uploads: Uploads, history: History, nursery: trio.Nursery) -> None:
         self.uploads, self.history, self.nursery = uploads, history, nursery
+        self.gave_up = False
         self._told: dict[str, int] = {}
 
     def tell(self, upload: Upload) -> None:
@@ -61,6 +62,14 @@ class Bench:
         if upload.offset > self._told.get(upload.id, 0):
             self.history.add("offset", upload.id, offset=upload.offset)
         self._told[upload.id] = upload.offset
+
+    async def forget(self) -> None:
+        """Let time pass, until nobody holds an upload in memory for another one's sake."""
+        commit = self.uploads.commit
+        await commit.drain()
+        commit.flush(Upload("somebody else's"))
+        await commit.drain()
+        gc.collect()
 
     def create(self, plan: Plan) -> Upload:
         """A new upload for *plan*."""
@@ -223,14 +232,18 @@ async def carry(bench: Bench, plan: Plan) -> None:
                 return
         else:
             return
-        gc.collect()  # what only memory knows about the upload is gone with it
+        await bench.forget()
+    bench.gave_up = True
 
 
 async def _attempt(bench: Bench, plan: Plan) -> None:
+    retry = bool(plan.id)
     sender = await _begin(bench, plan)
     if sender is None:
         return
     at = 0
+    if retry and plan.fate == "publish" and sender.at < len(plan.data):
+        sender.put(len(plan.data) - sender.at)  # what is left, in one go
     for number, count in enumerate(plan.chunks):
         at += count
         if at > sender.at:
@@ -284,6 +297,10 @@ async def small(bench: Bench, seed: int) -> None:
     ):
         await carry(bench, plan)
     await bench.uploads.commit.drain()
+
+
+async def nothing(bench: Bench, seed: int) -> None:
+    """Only what a start does."""
 
 
 async def published(bench: Bench, seed: int) -> None:
@@ -346,7 +363,7 @@ async def resume(bench: Bench, seed: int) -> None:
 
 
 SCENARIOS: Final = {
-    scenario.__name__: scenario for scenario in (small, published, busy, resume)
+    scenario.__name__: scenario for scenario in (small, nothing, published, busy, resume)
 }
 
 
@@ -387,12 +404,13 @@ async def opened(
 
 
 async def _play(dir: str, history: History, scenario: str, seed: int, **how: Any) -> str:
-    outcome, started = "done", False
+    outcome, started = "", False
     try:
         with trio.fail_after(PATIENCE):
             async with opened(dir, history, **how) as bench:
                 started = True
                 await SCENARIOS[scenario](bench, seed)
+                outcome = "gave up" if bench.gave_up else "done"
     except* MediumFailed:
         outcome = "stopped"
     except* (StoreError, OSError):
@@ -413,8 +431,10 @@ def run(
     listener: str | None = None,
     **how: Any,
 ) -> dict[str, Any]:
-    """Play *scenario*: how it ended ("done", "stopped" as a failing medium demands, or "not
-    started"), and how often the fault *rules* struck.
+    """Play *scenario*: how it ended, and how often the fault *rules* struck.
+
+    It ends "done", or "gave up" on an upload that was refused again and again, or "stopped" as a
+    failing medium demands, or "not started".  Anything else raises.
 
     *listener* is a pipe that gets every line of the history; *how* is for `opened`.
     """

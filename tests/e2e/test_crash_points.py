@@ -94,7 +94,7 @@ class Laboratory:
         if ended.raised is not None:
             return Trial(rules, "raised", True, [ended.raised])
         outcome = "killed" if ended.signal else ended.result["outcome"]
-        struck = bool(ended.signal) or ended.result["hits"] > 0
+        struck = bool(ended.signal) or ended.result["hits"] >= len(rules)
         after = zygote.run("tests.e2e.driver:aftermath", **where)
         if after.raised is not None:
             return Trial(rules, outcome, struck, [after.raised])

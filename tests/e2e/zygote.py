@@ -118,6 +118,7 @@ def _say(**said: object) -> None:
 
 def _child(call: str, arguments: dict[str, Any]) -> None:
     os.close(0)
+    _say(pid=os.getpid())
     module, _, name = call.partition(":")
     try:
         result = getattr(importlib.import_module(module), name)(**arguments)
@@ -143,7 +144,6 @@ def main() -> None:
                     _child(call, arguments)
                 finally:
                     os._exit(0)
-            _say(pid=pid)
             _say(status=os.waitpid(pid, 0)[1])
 
 

@@ -194,6 +194,29 @@ def test_what_breaks_the_protocol_is_1002(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        *[("reserved bit 0x10", "a reserved bit"), ("reserved bit 0x70", "a reserved bit")],
+        *[("opcode 0x3", "a reserved opcode"), ("opcode 0xb", "a reserved opcode")],
+        *[("fragmented Ping", "fragmented"), ("unmasked text", "mask")],
+        *[("text inside a message", "inside another"), ("last of nothing", "nothing to continue")],
+        *[("Ping of 126 bytes", "125 bytes"), ("the top bit of 64", "a length")],
+    ],
+)
+def test_a_refusal_says_what_is_wrong_with_the_frame(name: str, said: str) -> None:
+    """In the reason of our Close, for whoever writes a client."""
+    refusal = outcome(PROTOCOL_ERRORS[name])[1]
+    assert refusal is not None
+    assert said in refusal.reason
+
+
+def test_the_bounds_are_those_of_the_documents() -> None:
+    """They are published."""
+    assert (TEXT_LIMIT, BINARY_LIMIT) == (8192, 1_048_576 + 24)
+    assert (FREE_FRAGMENTS, BYTES_PER_FRAGMENT) == (64, 4096)
+
+
+@pytest.mark.parametrize(
     ("first", "limit"),
     [(TEXT, TEXT_LIMIT), (BINARY, BINARY_LIMIT), (BEGIN, BINARY_LIMIT), (0x01, TEXT_LIMIT)],
 )
@@ -330,7 +353,7 @@ def test_once_we_have_closed_only_the_peers_close_passes(
     else:
         gate.closing()
         first = None
-    raw = rubbish + CLOSE_FRAME + frame(TEXT, b"b") + CLOSE_FRAME
+    raw = rubbish + CLOSE_FRAME + frame(TEXT, b"b") + frame(CLOSE, b"\x03\xe9")
     block = max(block, len(raw) // 3000)
     passed = b"".join(
         outcome(raw[at : at + block], gate=gate)[0] for at in range(0, len(raw), block)
@@ -404,6 +427,20 @@ def test_a_message_is_open_from_its_first_header_to_its_last_byte() -> None:
         assert gate.message_open == (since is not None)
     gate.closing()
     assert not gate.message_open
+
+
+def test_the_bytes_of_an_open_message_are_counted_until_it_ends() -> None:
+    """Payload only, over its fragments, as far as it has passed."""
+    gate = FrameGate()
+    whole, more = frame(BINARY, b"a" * 1000), frame(MORE, b"b" * 50)
+    for raw, held in (
+        *[(whole[:508], 500), (whole[508:], 0), (frame(TEXT, b"abc"), 0)],
+        *[(frame(BEGIN, b"a" * 200), 200), (more[:26], 220), (more[26:] + frame(PING, b"x"), 250)],
+        *[(frame(LAST, b"c") + frame(BEGIN, b"d"), 1), (frame(LAST), 0)],
+    ):
+        gate.feed(raw)
+        drain(gate)
+        assert gate.open_bytes == held
 
 
 # --- properties -----------------------------------------------------------------------------

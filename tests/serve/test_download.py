@@ -101,7 +101,7 @@ async def tcp() -> AsyncIterator[tuple[trio.SocketStream, trio.SocketStream]]:
         max_size=18,
     ).map(lambda specs: "bytes=" + ",".join(specs))
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_what_arrives_is_what_the_range_selects(value: str) -> None:
     """Whole, one part, several, or none: status, fields and bytes agree with each other."""
     # Letters: a reader of mail does not keep every byte of a part as it is.

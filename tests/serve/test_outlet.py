@@ -64,7 +64,7 @@ spans = st.builds(
 
 @pytest.mark.parametrize("make", [socket_pair, trio.testing.memory_stream_pair])
 @given(pieces=st.lists(st.binary(max_size=100_000) | spans, max_size=5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_goes_out_is_what_was_asked_for(
     make: Pair, file: int, pieces: list[bytes | FileSpan]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import quote, urlsplit
@@ -107,4 +108,6 @@ def _reason(error: OSError) -> str:
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     told = cause if isinstance(cause, OSError) else error
-    return (told.strerror or str(told)).lower()
+    if told.errno is not None and told.errno > 0:
+        return os.strerror(told.errno).lower()
+    return told.strerror or str(told)  # of the resolver, whose numbers are its own

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import trio
 
 from uploadd.client.errors import NotAuthorised, Rejected, ServerUnavailable, UploadFailed
-from uploadd.client.messages import Closed, Messages
+from uploadd.client.messages import ABNORMAL, Closed, Messages
 from uploadd.client.pace import Pace
 from uploadd.client.run import Begin, Block, Listener, Lost, Run
 from uploadd.errors import Unauthorised
@@ -140,7 +140,7 @@ class Conversation:
                     self._hear(event)
                 self.wake()
         except Closed as closed:
-            return self._farewell(str(closed))
+            return self._farewell(closed.reason if closed.code != ABNORMAL else "")
         return self._farewell((self.machine.closing or (0, "refused"))[1])
 
     def _farewell(self, why: str) -> Ended:
@@ -150,7 +150,8 @@ class Conversation:
             return Ended(
                 ServerUnavailable("the server restarts"), after=self._drain.reconnect_after
             )
-        return Ended(ServerUnavailable(f"the connection was lost ({why})"))
+        told = f": {why}" if why else ""
+        return Ended(ServerUnavailable(f"the connection was lost{told}"))
 
     def _hear(self, event: Event) -> None:
         match event:

@@ -73,6 +73,12 @@ class LocalReadError(UploadFailed):
     code = "local-read"
 
 
+class LocalWriteError(UploadFailed):
+    """The file cannot be written here."""
+
+    code = "local-write"
+
+
 class LocalFileChanged(UploadFailed):
     """Size or time of the file changed while it was read: no one state of it was sent."""
 

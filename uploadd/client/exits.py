@@ -8,6 +8,7 @@ from uploadd.client.errors import (
     DigestMismatch,
     LocalFileChanged,
     LocalReadError,
+    LocalWriteError,
     NotAuthorised,
     Rejected,
     ServerUnavailable,
@@ -23,7 +24,7 @@ NOT_AUTHORISED: Final = 4
 REJECTED: Final = 5  # size, room, type, name
 LOCAL: Final = 6  # the file here cannot be read, or written
 MISMATCH: Final = 7  # the bytes that arrived are not the bytes that were sent
-INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+SIGNALLED: Final = 128  # and the number of the signal, as shells have it: 130 for Ctrl-C
 
 # The first class that fits: a DigestMismatch is a Rejected too.
 _CODES: Final[tuple[tuple[type[UploadFailed], int], ...]] = (
@@ -33,6 +34,7 @@ _CODES: Final[tuple[tuple[type[UploadFailed], int], ...]] = (
     (Rejected, REJECTED),
     (UploadGone, REJECTED),
     (LocalReadError, LOCAL),
+    (LocalWriteError, LOCAL),
     (LocalFileChanged, LOCAL),
 )
 

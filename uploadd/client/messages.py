@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol, cast
 
-import msgspec
 import trio
 from trio_websocket import (
     ConnectionClosed,
@@ -19,19 +20,22 @@ from trio_websocket import (
 from wsproto.utilities import LocalProtocolError
 
 from uploadd import masking
+from uploadd.client import problem
 from uploadd.client.address import CONNECT_SECONDS, Address, Stream, open_stream, unavailable
-from uploadd.client.errors import NotAuthorised, Rejected, UploadFailed
+from uploadd.client.errors import Rejected, UploadFailed
 
 SUBPROTOCOL: Final = "uploadd.v1"
 PATH: Final = "/-/ws"
+FINAL_BINARY: Final = 0x82  # FIN and opcode 2
+MASKED: Final = 0x80
+ABNORMAL: Final = 1006  # RFC 6455 7.4.1: nobody said goodbye
 CLOSE_SECONDS: Final = 2.0
 MAX_MESSAGE: Final = 1 << 20  # bytes; a text has at most 8 KiB
 RECEIVE_BUFFER: Final = 64 << 10
-NOT_NOW: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses worth another attempt
 
 
 class Closed(Exception):
-    """The conversation is over.  *code* as in RFC 6455 7.4: 1006 when nobody said goodbye."""
+    """The conversation is over, with the *code* and *reason* of the goodbye."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{code} {reason}".rstrip())
@@ -56,9 +60,15 @@ class Messages(Protocol):
 
 
 class WebSocket:
-    """``Messages`` over trio-websocket."""
+    """``Messages`` over trio-websocket.
 
-    def __init__(self, connection: WebSocketConnection, stream: Stream, reader: _Reader) -> None:
+    Binary messages are framed here: the library copies each four times, which at 1 MiB costs
+    more than all the rest.
+    """
+
+    def __init__(
+        self, connection: WebSocketConnection, stream: _SharedStream, reader: _Reader
+    ) -> None:
         self._connection = connection
         self._stream = stream
         self._reader = reader
@@ -73,7 +83,20 @@ class WebSocket:
 
     async def send(self, message: str | bytes) -> None:
         """See Messages."""
-        await self._whole(self._connection.send_message, message)
+        if isinstance(message, str):
+            await self._whole(self._connection.send_message, message)
+        else:
+            await self._whole(self._send_binary, message)
+
+    async def _send_binary(self, message: bytes) -> None:
+        data = frame(message)
+        try:
+            async with self._stream.lock:
+                if self._connection.closed is not None:
+                    raise Closed(ABNORMAL, "the connection is closing")
+                await self._stream.send_alone(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise Closed(ABNORMAL, "the network") from None
 
     async def ping(self) -> None:
         """See Messages."""
@@ -86,7 +109,7 @@ class WebSocket:
         except ConnectionClosed as error:
             raise _closed(error) from None
         except LocalProtocolError:  # the goodbye has begun
-            raise Closed(1006, "the connection is closing") from None
+            raise Closed(ABNORMAL, "the connection is closing") from None
         self._going -= 1
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
@@ -99,6 +122,48 @@ class WebSocket:
         self._reader.scope.cancel()
 
 
+def frame(payload: bytes) -> bytes:
+    """*payload* as a binary message of one frame, masked (RFC 6455 5.2)."""
+    count = len(payload)
+    key = os.urandom(4)  # unpredictable, as 5.3 wants it
+    if count < 126:
+        header = struct.pack("!BB4s", FINAL_BINARY, MASKED | count, key)
+    elif count < 1 << 16:
+        header = struct.pack("!BBH4s", FINAL_BINARY, MASKED | 126, count, key)
+    else:
+        header = struct.pack("!BBQ4s", FINAL_BINARY, MASKED | 127, count, key)
+    return header + masking.apply_mask(payload, key)
+
+
+class _SharedStream(trio.abc.Stream):
+    """The stream below the library, to which we send frames of our own: one at a time."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self.lock = trio.StrictFIFOLock()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """For the library."""
+        async with self.lock:
+            await self._stream.send_all(data)
+
+    async def send_alone(self, data: bytes) -> None:
+        """For whoever holds the lock."""
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See trio.abc.SendStream."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """See trio.abc.ReceiveStream."""
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        """See trio.abc.AsyncResource."""
+        await self._stream.aclose()
+
+
 class _Reader:
     """Where the library starts its one task: in place of a nursery, since what that task raises
     (a refused handshake) would end the nursery, and its end before the handshake nobody tells.
@@ -106,7 +171,7 @@ class _Reader:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
-        self.scope = trio.CancelScope()
+        self.scope = trio.CancelScope(shield=True)  # it must hear the goodbye; close ends it
         self.handshake = trio.CancelScope()
         self.error: Exception | None = None
 
@@ -142,7 +207,7 @@ async def open_messages(
     """
     masking.install()
     with trio.move_on_after(CONNECT_SECONDS):
-        stream = await open_stream(base, context)
+        stream = _SharedStream(await open_stream(base, context))
         reader = _Reader(nursery)
         connection = None
         try:
@@ -156,13 +221,13 @@ async def open_messages(
 
 
 async def _handshake(
-    reader: _Reader, stream: Stream, address: Address, token: str | None
+    reader: _Reader, stream: _SharedStream, address: Address, token: str | None
 ) -> WebSocketConnection:
     connection = None
     with reader.handshake:
         connection = await wrap_client_stream(
             cast("trio.Nursery", reader),
-            stream,
+            cast("trio.SocketStream", stream),  # any stream will do, its author says
             address.authority,
             address.path,
             subprotocols=[SUBPROTOCOL],
@@ -179,29 +244,12 @@ async def _handshake(
     return connection
 
 
-class _Problem(msgspec.Struct):
-    """What we read of application/problem+json (RFC 9457)."""
-
-    code: str = ""
-    detail: str = ""
-    hint: str | None = None
-
-
 def _refusal(error: ConnectionRejected, address: Address) -> UploadFailed:
     """What the answer to the handshake means, when it is not 101."""
-    status = error.status_code
-    try:
-        problem = msgspec.json.decode(error.body or b"{}", type=_Problem)
-    except msgspec.MsgspecError:
-        problem = _Problem()
-    told = problem.detail or f"HTTP status {status}"
-    if status in NOT_NOW:
-        return unavailable(address, told)
-    if status == 401:
-        return NotAuthorised(f"{address.authority} does not let us in: {told}", problem.hint)
-    if not problem.code:
-        return _stranger(address, f" (it answered {status})")
-    return Rejected(problem.code, f"{address.authority} refused: {told}", problem.hint)
+    status, body = error.status_code, error.body or b""
+    if problem.is_problem(status, body):
+        return problem.failure(status, body, address)
+    return _stranger(address, f" (it answered {status})")
 
 
 def _stranger(address: Address, told: str = "") -> Rejected:
@@ -214,4 +262,4 @@ def _stranger(address: Address, told: str = "") -> Rejected:
 
 def _closed(error: ConnectionClosed) -> Closed:
     reason = error.reason
-    return Closed(reason.code, reason.reason or "") if reason else Closed(1006, "")
+    return Closed(reason.code, reason.reason or "") if reason else Closed(ABNORMAL, "")

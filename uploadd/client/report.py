@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
 from typing import Final, Self
 
 import rich.progress
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
 from uploadd.client.errors import UploadFailed
 
 BAR_CELLS: Final = 30
+NAME_CELLS: Final = 20
+OTHER_CELLS: Final = 73  # of a line, beside the bar
+STORED_STYLE: Final = "green"
+SENT_STYLE: Final = "yellow"
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -43,33 +47,43 @@ def plural(count: int, noun: str) -> str:
 
 
 class _TwoShades(rich.progress.ProgressColumn):
-    """What is stored, and behind it in a paler shade what is sent."""
+    """What is stored, and behind it in another shade what is sent."""
+
+    def __init__(self, cells: int) -> None:
+        super().__init__()
+        self._cells = cells
 
     def render(self, task: rich.progress.Task) -> Text:
-        total = task.total or 0
-        stored = self._cells(task.completed, total)
-        sent = max(self._cells(task.fields["sent"], total), stored)
+        stored = self._count(task.completed, task.total)
+        sent = max(self._count(task.fields["sent"], task.total), stored)
         return Text.assemble(
-            ("━" * stored, "bold green"),
-            ("━" * (sent - stored), "yellow"),
-            ("─" * (BAR_CELLS - sent), "bright_black"),
+            ("━" * stored, STORED_STYLE),
+            ("━" * (sent - stored), SENT_STYLE),
+            ("─" * (self._cells - sent), "bright_black"),
         )
 
-    @staticmethod
-    def _cells(count: float, total: float) -> int:
-        return min(BAR_CELLS, int(BAR_CELLS * count / total)) if total else 0
+    def _count(self, count: float, total: float | None) -> int:
+        return min(self._cells, int(self._cells * count / total)) if total else 0
 
 
 class _Numbers(rich.progress.ProgressColumn):
-    """``1.2 GiB stored, 1.3 GiB sent of 4.0 GiB``; while all that is sent is stored, one number."""
+    """``1.2 GiB +16.0 MiB of 4.0 GiB``, 16.0 MiB being sent and not stored."""
 
     def render(self, task: rich.progress.Task) -> Text:
-        stored, sent = task.completed, task.fields["sent"]
-        total = f" of {size(task.total)}" if task.total is not None else ""
-        told = f"{size(stored)} stored"
-        if sent > stored:
-            told += f", {size(sent)} sent"
-        return Text(told + total, style="cyan")
+        text = Text(size(task.completed), style=STORED_STYLE, no_wrap=True)
+        ahead = task.fields["sent"] - task.completed
+        if ahead > 0:
+            text.append(f" +{size(ahead)}", style=SENT_STYLE)
+        if task.total is not None:
+            text.append(f" of {size(task.total)}", style="default")
+        return text
+
+
+class _Speed(rich.progress.ProgressColumn):
+    """What becomes durable in a second."""
+
+    def render(self, task: rich.progress.Task) -> Text:
+        return Text(f"{size(task.speed)}/s" if task.speed else "", no_wrap=True)
 
 
 class Bar:
@@ -97,9 +111,9 @@ class Screen:
         if bars and not quiet and self._console.is_terminal:
             self._progress = rich.progress.Progress(
                 rich.progress.TextColumn("{task.description}", markup=False),
-                _TwoShades(),
+                _TwoShades(max(5, min(BAR_CELLS, self._console.width - OTHER_CELLS))),
                 _Numbers(),
-                rich.progress.TransferSpeedColumn(),
+                _Speed(),
                 rich.progress.TimeRemainingColumn(compact=True),
                 console=self._console,
                 transient=True,
@@ -125,7 +139,7 @@ class Screen:
         """A new bar; None where none are shown."""
         if self._progress is None:
             return None
-        task = self._progress.add_task(_printable(name), total=total, sent=0)
+        task = self._progress.add_task(_short(_printable(name)), total=total, sent=0)
         return Bar(self._progress, task)
 
     def say(self, line: str) -> None:
@@ -145,13 +159,23 @@ class Screen:
 
     def result(self, line: str) -> None:
         """A line of standard output, which is all that a script reads."""
-        if self._progress is not None and sys.stdout.isatty():
-            self._progress.console.print(Text(line))  # on the same terminal, above the bars
-        else:
-            print(line, flush=True)
+        if self._progress is not None:
+            self._progress.stop()  # it may be the same terminal
+        print(line, flush=True)
+        if self._progress is not None:
+            self._progress.start()
+
+
+def _short(name: str) -> str:
+    """*name* cut in its middle, so that its suffix is still to be seen."""
+    if cell_len(name) <= NAME_CELLS:
+        return name
+    return f"{set_cell_size(name, NAME_CELLS - 9).rstrip()}…{name[-8:]}"
 
 
 def _printable(text: str) -> str:
     """*text* without what a terminal would obey, from file names and servers alike."""
-    clean = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    clean = "".join(
+        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
     return clean.encode("utf-8", "replace").decode()

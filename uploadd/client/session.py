@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -55,12 +56,14 @@ class Client:
         *,
         patience: float = PATIENCE,
         tell: Callable[[str], None] | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.url = url
+        self._chance = chance
         self._connect = connect
         self._patience = patience
         self._tell = tell or (lambda notice: None)
-        self._backoff = Backoff(min(FIRST_PATIENCE, patience), trio.current_time())
+        self._backoff = self._new_backoff(min(FIRST_PATIENCE, patience))
         self._running = trio.CapacityLimiter(AT_ONCE)
         self._open: Conversation | None = None
         self._attempt = _Attempt()
@@ -92,7 +95,7 @@ class Client:
         async with self._running, open_source(source, length) as opened:
             if self._running.borrowed_tokens == 1 and self._open is None:
                 self._backoff.moved(trio.current_time())  # nothing was asked for until now
-            backoff = Backoff(self._patience, trio.current_time())
+            backoff = self._new_backoff(self._patience)
             done = await Uploading(self, opened, what, backoff, progress, begun).run()
         return Stored(urljoin(self.url, done.url), done.upload, done.length)
 
@@ -155,6 +158,9 @@ class Client:
             return None
         delay = self._backoff.next(trio.current_time())
         return delay if delay is None or ended.after is None else ended.after + delay
+
+    def _new_backoff(self, patience: float) -> Backoff:
+        return Backoff(patience, trio.current_time(), self._chance)
 
     def _moved(self) -> None:
         self._backoff.moved(trio.current_time())

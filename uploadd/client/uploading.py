@@ -91,7 +91,7 @@ class Uploading:
         if self._key is None and (length is None or length > conversation.chunk_size):
             self._key = secrets.token_urlsafe(18)
         if self._upload is not None:
-            what = Begin(upload=self._upload)
+            what = Begin(upload=self._upload, digest=self._what.digest)
         else:
             what = self._what._replace(length=self._declared, key=self._key)
         self._sent = self._stored

@@ -21,6 +21,7 @@ BINARY_LIMIT: Final = 1024 * 1024 + 24  # bytes in a binary one: the largest chu
 FREE_FRAGMENTS: Final = 64  # fragments that any message may have,
 BYTES_PER_FRAGMENT: Final = 4096  # and the payload that earns it one more
 CONTROL_LIMIT: Final = 125  # payload bytes in a control frame (5.5)
+CONTROL_RATE, CONTROL_BURST = 20.0, 100.0  # control frames a second, and at once
 
 PROTOCOL_ERROR, POLICY, TOO_BIG = 1002, 1008, 1009  # close codes (7.4.1)
 
@@ -64,10 +65,7 @@ class _State(Enum):
 
 
 class FrameGate:
-    """Judges the frames of one client; ``feed`` what was read, then ``take`` until not ``pending``.
-
-    *max_frames_per_turn* is what one ``take`` hands over; *control_rate* is in frames a second.
-    """
+    """Judges one client's frames: ``feed`` what was read, then ``take`` until not ``pending``."""
 
     def __init__(
         self,
@@ -75,8 +73,6 @@ class FrameGate:
         max_binary: int = BINARY_LIMIT,
         *,
         max_frames_per_turn: int = 128,
-        control_rate: float = 20.0,
-        control_burst: int = 100,
     ) -> None:
         self.max_text = max_text
         self.max_binary = max_binary
@@ -84,9 +80,7 @@ class FrameGate:
         self.refusal: Refusal | None = None
         """Set by ``take`` when something was refused; what came before it has passed."""
         self._max_frames = max_frames_per_turn
-        self._control_rate = control_rate
-        self._control_burst = control_burst
-        self._control, self._control_at = float(control_burst), 0.0  # may come at that time
+        self._control, self._control_at = CONTROL_BURST, 0.0  # may come at that time
         self._state = _State.OPEN
         # What was fed and neither taken nor dropped is _data[_at:_end].
         self._data: Bytes = b""
@@ -94,8 +88,7 @@ class FrameGate:
         self._starved = False  # what is left is the beginning of something: only more bytes help
         self._left = 0  # payload of a data frame that has passed only in part
         self._skip = 0  # bytes of a frame that is being dropped
-        # The message that has begun and whose last frame has not: 0 for none.
-        self._opcode = 0
+        self._opcode = 0  # of the message whose last frame has not begun, 0 for none
         self._fragments = self._received = self._limit = 0
         self._since = 0.0
 
@@ -226,8 +219,8 @@ class FrameGate:
         if opcode == _CLOSE:
             self._state = _State.CLOSED
             return 6 + payload
-        earned = (now - self._control_at) * self._control_rate
-        self._control = min(self._control + earned, float(self._control_burst))
+        earned = (now - self._control_at) * CONTROL_RATE
+        self._control = min(self._control + earned, CONTROL_BURST)
         self._control_at = now
         if self._control < 1:
             return self._refuse(POLICY, "too many control frames")

@@ -214,7 +214,7 @@ class ServerSession(Machine):
         if self._told(ref, RefInput.FAIL if final else RefInput.REFUSE):
             self._out.refuse(error, ref=ref, final=final)
 
-    def gone(self, ref: int, upload: str, reason: m.GoneReason, offset: int) -> None:
+    def gone(self, ref: int, upload: str, reason: e.GoneReason, offset: int) -> None:
         """The last word of *ref*: its upload was cancelled, taken over, ... at *offset*."""
         if self._told(ref, RefInput.GONE):
             self._out.say(m.Gone(upload, reason, ref, offset))

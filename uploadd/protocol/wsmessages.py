@@ -11,7 +11,7 @@ from __future__ import annotations
 import binascii
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -76,7 +76,6 @@ Ref: TypeAlias = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 ClientRef: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_CLIENT_REF)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
 Label: TypeAlias = Annotated[str, Meta(max_length=255)]
-GoneReason: TypeAlias = Literal["cancelled", "taken-over", "expired", "deleted", "lost"]
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
 
 
@@ -200,7 +199,7 @@ class Refused(Message, frozen=True, tag="error"):
 
 
 class Gone(Message, frozen=True, tag="gone"):
-    """A last word: the upload left this ref, and why (GoneReason; there may come more)."""
+    """A last word: the upload left this ref, and why (errors.GoneReason; more may come)."""
 
     upload: str
     reason: str

@@ -206,7 +206,6 @@ class FrontDoor:
         gated = GatedStream(
             stream, upgrade.replay, frames, share, message_seconds=self._rules.message
         )
-        session: Session | None = None
         try:
             async with accepted(gated, SUBPROTOCOL, seconds=self._rules.handshake) as messages:
                 session = Session(
@@ -220,12 +219,14 @@ class FrontDoor:
                     version=self._version,
                 )
                 self.sessions.add(session)
-                farewell = await session.serve()
-                self.sessions.discard(session)
+                if self._draining:
+                    session.part()
+                try:
+                    farewell = await session.serve()
+                finally:
+                    self.sessions.discard(session)
                 await messages.close(farewell.code, farewell.reason)
         finally:
-            if session is not None:
-                self.sessions.discard(session)
             share.close()
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -23,6 +23,9 @@ _GULP: Final = 64 * 1024  # what a peer behind TLS must take within STALL: 1 KiB
 _READ: Final = 1024 * 1024
 _STEP: Final = 1024 * 1024  # bytes per system call
 _SLICE: Final = 8 * 1024 * 1024  # bytes per turn in a thread
+# Bytes that the kernel may hold and has not sent.  trio's 16 KiB cost a turn in a thread each;
+# with far more the file has left the processor's cache before the peer reads it.
+_UNSENT: Final = 64 * 1024
 
 # What can befall a connection, beside ConnectionError and TimeoutError.
 _PEER_ERRNOS: Final = frozenset(
@@ -89,6 +92,8 @@ class SocketOutlet:
 
     async def send_span(self, span: FileSpan) -> None:
         """Send all bytes of *span*; see `Outlet`."""
+        with suppress(OSError):  # not TCP
+            self._socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NOTSENT_LOWAT, _UNSENT)
         sent = 0
         while True:
             # In a thread: the socket never blocks, but a file that is not in the page cache does.

@@ -46,7 +46,7 @@ class Receiving:
 
     def chunk(self, chunk: Chunk) -> None:
         """Take a chunk; refuse what cannot be taken."""
-        if self.mute:
+        if self.mute or self._ended:
             return
         if self._intake is None:  # without credit: an empty one, the last
             self._finish(chunk.end)
@@ -111,8 +111,8 @@ class Receiving:
         if self.mute:
             return
         final = answer(error).final
-        if error.offset is None and self._upload is not None and not final:
-            error.offset = self._upload.offset
+        if self._upload is not None and not final:
+            error.offset = self._upload.offset  # the newest
         self._session.machine.refuse(self.ref, error)
         self._session.wake_sender()
         self.mute = final or not self._cancelled  # a cancel is owed its own last word
@@ -128,13 +128,13 @@ class Receiving:
         except UploadError as error:
             self.refuse(error)
         finally:
+            self._ended = True
             if self._intake is not None:
                 self._intake.abandon()
             if self._claim is not None:
                 self._uploads.release(self._claim)
         if self._cancelled and not self.mute:
             await self._cancel()
-        self._ended = True
         self._session.forget(self.ref, self)
 
     async def _open(self) -> bool:

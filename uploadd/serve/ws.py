@@ -72,18 +72,21 @@ class Session:
     async def serve(self) -> Farewell:
         """Converse until the peer, a refusal, a deadline or `drain` ends it."""
         with self._work:
-            async with trio.open_nursery() as self._senders:
-                async with trio.open_nursery() as self._runs:
-                    with self._reading:
-                        await self._greet()
-                        await self._read()
-                    for receiving in list(self._receivings.values()):
-                        receiving.leave()
-                # From here on nobody but a sender that runs already says anything.  Set while
-                # this nursery is open for certain: those outside must never meet a closed one.
-                self._senders = None
-        self._senders = None
+            async with trio.open_nursery() as senders:
+                self._senders = senders
+                try:
+                    await self._converse()
+                finally:  # here it is open for certain: those outside never meet a closed one
+                    self._senders = None
         return self._farewell or Farewell(*(self.machine.closing or (1000, "")))
+
+    async def _converse(self) -> None:
+        async with trio.open_nursery() as self._runs:
+            with self._reading:
+                await self._greet()
+                await self._read()
+            for receiving in list(self._receivings.values()):
+                receiving.leave()
 
     # --- from outside: never wait ---------------------------------------------------------------
 

@@ -27,9 +27,20 @@ class _Growing:
     inode: int
     data: bytearray = field(default_factory=bytearray)
     dirty: Extents = NOTHING
+    in_flush: Extents = NOTHING
     durable: bytearray = field(default_factory=bytearray)  # what a crash leaves
     failed: bool = False
     anonymous: bool = False
+
+    def settle(self, *, publishing: bool) -> Extents:
+        """What was in the flush is durable; so long as it has no name, only nearly."""
+        mark, self.in_flush = self.in_flush, NOTHING
+        for start, end in mark:
+            _put(self.durable, start, self.data[start:end])
+        self.anonymous &= publishing
+        if self.anonymous:
+            self.dirty = self.dirty.union(mark)
+        return mark
 
 
 class MemoryStore:
@@ -41,17 +52,18 @@ class MemoryStore:
         self.capacity = capacity
         self.fail_next: dict[str, int] = {}
         """errno to raise from the next call of that verb: ``{"flush": errno.EIO}``."""
-        self._gate: trio.Event | None = None
+        self._gates: dict[str, trio.Event] = {}
         self._growing: dict[str, _Growing] = {}
         self._files: dict[str, tuple[int, bytes]] = {}
         self._inodes = 0
 
     # --- what tests do to it --------------------------------------------------------------
 
-    def clog(self) -> trio.Event:
-        """Let every call wait until the returned event is set."""
-        self._gate = trio.Event()
-        return self._gate
+    def clog(self, *verbs: str) -> trio.Event:
+        """Let every call, or those of *verbs*, wait until the returned event is set."""
+        gate = trio.Event()
+        self._gates.update(dict.fromkeys(verbs or ("",), gate))
+        return gate
 
     def crash(self) -> None:
         """Forget everything that was not durable, as a power cut would."""
@@ -59,8 +71,9 @@ class MemoryStore:
             if entry.anonymous:
                 del self._growing[id]
                 continue
-            entry.data = bytearray(entry.durable)
-            entry.dirty, entry.failed = NOTHING, False
+            # A new one: calls that were under way do nothing any more.
+            left = bytearray(entry.durable)
+            self._growing[id] = _Growing(entry.inode, left.copy(), durable=left)
 
     def published(self, path: str) -> bytes:
         """The bytes under *path*; raises KeyError."""
@@ -68,8 +81,8 @@ class MemoryStore:
 
     async def _step(self, verb: str) -> None:
         await trio.lowlevel.checkpoint()
-        if self._gate is not None:
-            await self._gate.wait()
+        if (gate := self._gates.get(verb, self._gates.get(""))) is not None:
+            await gate.wait()
         if code := self.fail_next.pop(verb, 0):
             raise _told(code)
 
@@ -93,7 +106,7 @@ class MemoryStore:
 
     def unflushed(self, id: str) -> int:
         entry = self._growing.get(id)
-        return entry.dirty.total if entry else 0
+        return entry.dirty.total + entry.in_flush.total if entry else 0
 
     def failed(self, id: str) -> bool:
         entry = self._growing.get(id)
@@ -107,40 +120,30 @@ class MemoryStore:
         self, ids: Sequence[str], publishing: Collection[str] = ()
     ) -> Mapping[str, Extents | StoreError]:
         entries = {id: self._growing[id] for id in ids if id in self._growing}
-        snapshot = {}
-        for id, entry in entries.items():
-            snapshot[id], entry.dirty = entry.dirty, NOTHING
-            if entry.failed:
-                snapshot[id] = NOTHING
+        sound = [entry for entry in entries.values() if not entry.failed]
+        for entry in sound:
+            entry.in_flush, entry.dirty = entry.dirty, NOTHING
         try:
             await self._step("flush")
         except StoreError as error:
-            for entry in entries.values():
-                entry.failed = True
+            for entry in sound:
+                entry.failed, entry.in_flush = True, NOTHING
             return {id: copy(error) for id in entries}
         except trio.Cancelled:
-            for id, entry in entries.items():
-                entry.dirty = entry.dirty.union(snapshot[id])
+            for entry in sound:
+                entry.dirty, entry.in_flush = entry.dirty.union(entry.in_flush), NOTHING
             raise
-        answer: dict[str, Extents | StoreError] = {}
-        for id, entry in entries.items():
-            if entry.failed:
-                answer[id] = _told(errno.EIO)
-                continue
-            for start, end in snapshot[id]:
-                _put(entry.durable, start, entry.data[start:end])
-            answer[id] = snapshot[id]
-            entry.anonymous &= id in publishing
-            if entry.anonymous:
-                entry.dirty = entry.dirty.union(snapshot[id])
-        return answer
+        return {
+            id: _told(errno.EIO) if entry.failed else entry.settle(publishing=id in publishing)
+            for id, entry in entries.items()
+        }
 
     async def rewind(self, id: str, held: Extents) -> None:
         await self._step("rewind")
         entry = self._growing.get(id)
+        if len(entry.data if entry else b"") < held.end:
+            raise LookupError(id)
         if entry is None:
-            if held:
-                raise LookupError(id)
             return
         del entry.data[held.end :], entry.durable[held.end :]
         entry.dirty, entry.failed, entry.anonymous = NOTHING, False, False

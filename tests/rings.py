@@ -1,0 +1,152 @@
+"""Rings 1 to 3 put together for tests, with a ledger and a store that can be watched and broken."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from uploadd.commit import Commit
+from uploadd.errors import StoreError, UploadError
+from uploadd.intake import Intake, drain
+from uploadd.ledger import Entries, Ledger
+from uploadd.protocol.extents import Extents
+from uploadd.protocol.upload import Published, Upload
+from uploadd.store.contract import Bytes, Publication, Store
+from uploadd.store.memory import MemoryStore
+from uploadd.uploads import Claim, Uploads
+
+NEVER = 3600.0
+"""Seconds: nothing in these tests waits for so long."""
+
+
+class WatchedLedger(Ledger):
+    """A real one that notes what it is given, waits at a gate, and fails when told to."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.batches: list[Entries] = []
+        self.gate: trio.Event | None = None
+        self.faults: list[Exception] = []
+
+    async def commit(self, entries: Entries) -> None:
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.faults:
+            raise self.faults.pop(0)
+        self.batches.append(entries)
+        await super().commit(entries)
+
+    def states(self, id: str) -> list[str]:
+        """The states of an upload that were written down, in order."""
+        return [r[1] for entries in self.batches for r in entries.rows if r[0] == id]
+
+
+class WatchedStore(MemoryStore):
+    """One that notes the verbs it is given; flushes of the ids in *broken* fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[tuple[str, ...]] = []
+        self.broken: set[str] = set()
+
+    async def flush(
+        self, ids: Sequence[str], publishing: Collection[str] = ()
+    ) -> Mapping[str, Extents | StoreError]:
+        self.log.append(("flush", *ids))
+        bad = [id for id in ids if id in self.broken]
+        good = await super().flush([id for id in ids if id not in bad], publishing)
+        if not bad:
+            return good
+        self.fail_next["flush"] = 5  # EIO
+        return {**good, **await super().flush(bad, publishing)}
+
+    async def write(self, id: str, at: int, buffers: Sequence[Bytes], **how: Any) -> None:
+        await super().write(id, at, buffers, **how)
+        self.log.append(("write", id, str(at), str(sum(map(len, buffers)))))
+
+    async def publish(self, wanted: Sequence[Publication]) -> Mapping[str, Published | StoreError]:
+        self.log.append(("publish", *(one.id for one in wanted)))
+        return await super().publish(wanted)
+
+    async def remove(self, ids: Sequence[str]) -> None:
+        self.log.append(("remove", *ids))
+        await super().remove(ids)
+
+    async def release(self, ids: Sequence[str]) -> None:
+        self.log.append(("release", *ids))
+        await super().release(ids)
+
+
+@dataclass
+class Rings:
+    """All of it, running."""
+
+    store: Store
+    ledger: Ledger
+    commit: Commit
+    uploads: Uploads
+    nursery: trio.Nursery
+
+    def claim(self, upload: Upload, stopped: Callable[[UploadError], None] | None = None) -> Claim:
+        """The newest claim of *upload*, not settled yet."""
+        return self.uploads.contend(upload, stopped or (lambda error: None), lambda: None)
+
+    def new(self, **fields: Any) -> tuple[Upload, Claim]:
+        """A new upload, and a claim that may append at once."""
+        upload = self.uploads.create(**fields)
+        claim = self.claim(upload)
+        self.uploads.settle_new(claim)
+        return upload, claim
+
+    def intake(self, claim: Claim, taken: Callable[[int], None] | None = None) -> Intake:
+        """An intake for chunks of 1 MiB at most."""
+        taken = taken or (lambda cost: None)
+        return Intake(claim, self.store, self.commit, taken=taken, max_chunk=1 << 20)
+
+    async def append(self, claim: Claim, data: bytes, *, finish: bool = False) -> None:
+        """Append *data* at the end of the claim's run; raises what ended it."""
+        intake = self.intake(claim)
+        intake.put(claim.run.received, data, cost=len(data))
+        intake.finish() if finish else intake.close()
+        if error := await drain(claim, intake):
+            raise error
+
+    async def written(self, data: bytes = b"data", **fields: Any) -> Upload:
+        """A new upload with *data* written, and nobody holding it."""
+        upload = self.uploads.create(**fields)
+        await self.store.write(upload.id, 0, [data])
+        return upload
+
+    async def published(self, data: bytes = b"data", **fields: Any) -> Upload:
+        """A published upload."""
+        upload, claim = self.new(length=len(data), **fields)
+        await self.append(claim, data, finish=True)
+        await self.uploads.complete(upload)
+        self.uploads.release(claim)
+        return upload
+
+
+@asynccontextmanager
+async def rings(
+    folder: Path, store: Store | None = None, ledger: Ledger | None = None, **options: Any
+) -> AsyncIterator[Rings]:
+    """The rings over *folder*, with the group commit running; closed in the end."""
+    store = WatchedStore() if store is None else store
+    ledger = WatchedLedger(str(folder / "ledger.db")) if ledger is None else ledger
+    commit = Commit(store, ledger, **{"flush_interval": NEVER, **options})
+    uploads = Uploads(store, ledger, commit, template="{name}")
+    try:
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(commit.run)
+                yield Rings(store, ledger, commit, uploads, nursery)
+                nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True):
+            await store.aclose()
+            await ledger.aclose()

@@ -1,0 +1,292 @@
+"""A desk without threads or disks, so that a virtual clock can be trusted; and a peer for it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final, ParamSpec
+
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests import wire
+from uploadd.budget import Budget
+from uploadd.commit import Commit
+from uploadd.ledger import Entries, Event
+from uploadd.protocol.frames import Refusal
+from uploadd.protocol.upload import Upload
+from uploadd.rows import COLUMNS, upload_of
+from uploadd.serve.messages import Closed
+from uploadd.serve.rules import Rules
+from uploadd.serve.ws import Farewell, Session
+from uploadd.store.memory import MemoryStore
+from uploadd.uploads import Uploads
+
+P = ParamSpec("P")
+TICK: Final = 1.0
+PATIENCE: Final = 10_000.0
+"""Virtual seconds in which everything has happened that ever will."""
+
+
+def virtual(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
+    """Run *test* under a clock that jumps whenever everybody waits."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        trio.run(functools.partial(test, *args, **kwargs), clock=MockClock(autojump_threshold=0))
+
+    return run
+
+
+class MemoryLedger:
+    """What `Uploads` and `Commit` ask of a ledger, without a thread."""
+
+    boot = "this boot"
+
+    def __init__(self) -> None:
+        self.rows: dict[str, tuple[Any, ...]] = {}
+        self.events: list[Event] = []
+
+    async def commit(self, entries: Entries) -> None:
+        await trio.lowlevel.checkpoint()
+        self.rows |= {row[0]: row for row in entries.rows}
+        self.events += entries.events
+
+    async def find(self, id: str) -> Upload | None:
+        await trio.lowlevel.checkpoint()
+        return upload_of(self.rows[id])[0] if id in self.rows else None
+
+    async def find_key(self, owner: str, key: str) -> Upload | None:
+        await trio.lowlevel.checkpoint()
+        places = COLUMNS.index("owner"), COLUMNS.index("key")
+        for row in self.rows.values():
+            if tuple(row[place] for place in places) == (owner, key):
+                return upload_of(row)[0]
+        return None
+
+
+class Store(MemoryStore):
+    """In which the writes of one upload can be stopped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stuck: dict[str, trio.Event] = {}
+
+    def stick(self, id: str) -> trio.Event:
+        """Let writes of *id* wait until the returned event is set."""
+        self.stuck[id] = trio.Event()
+        return self.stuck[id]
+
+    async def write(self, id: str, at: int, buffers: Any, *, whole: bool = False) -> None:
+        if id in self.stuck:
+            await self.stuck[id].wait()
+        await super().write(id, at, buffers, whole=whole)
+
+
+class Desk:
+    """Uploads in memory, and the budget that sessions share."""
+
+    def __init__(self, nursery: trio.Nursery, **limits: Any) -> None:
+        self.nursery = nursery
+        self.store, self.ledger = Store(), MemoryLedger()
+        self.commit = Commit(self.store, self.ledger)  # type: ignore[arg-type]  # as much as it asks
+        self.uploads = Uploads(self.store, self.ledger, self.commit)  # type: ignore[arg-type]
+        self.budget = Budget(256 << 20)
+        self.rules = Rules(**limits)
+        self.peers: list[Peer] = []
+
+    def peer(self, **limits: Any) -> Peer:
+        """A new session, and the peer at its other end; *limits* are those of `Rules`."""
+        peer = Peer(self, Rules(**limits) if limits else self.rules)
+        self.peers.append(peer)
+        self.nursery.start_soon(peer.serve)
+        return peer
+
+    async def greeted(self, **limits: Any) -> Peer:
+        """The same, behind hello and welcome."""
+        peer = self.peer(**limits)
+        await peer.say(type="hello")
+        assert (await peer.hear())["type"] == "welcome"
+        return peer
+
+    def claimed(self) -> list[str]:
+        """The ids of the uploads that somebody has a claim on."""
+        return list(self.uploads._claims)
+
+
+@asynccontextmanager
+async def open_desk(**limits: Any) -> AsyncIterator[Desk]:
+    """A desk; when the block ends, all its sessions are lost, and nothing must be left of them."""
+    async with trio.open_nursery() as services:
+        async with trio.open_nursery() as conversations:
+            desk = Desk(conversations, **limits)
+            await services.start(desk.commit.run)
+            conversations.start_soon(keep_alive, desk, services.cancel_scope)
+            yield desk
+            for event in desk.store.stuck.values():
+                event.set()
+            for peer in desk.peers:
+                peer.hang_up()
+            with trio.fail_after(PATIENCE):
+                for peer in desk.peers:
+                    await peer.ended.wait()
+            conversations.cancel_scope.cancel()
+        assert (desk.budget.used, desk.budget.moving) == (0, 0), "memory is given back"
+        assert desk.claimed() == [], "claims are given back"
+        services.cancel_scope.cancel()
+
+
+async def keep_alive(desk: Desk, scope: trio.CancelScope) -> None:
+    """What the daemon does for its sessions."""
+    while True:
+        await trio.sleep(TICK)
+        for peer in desk.peers:
+            peer.session.check_alive(trio.current_time())
+
+
+class Gated:
+    """What a session asks of its gate."""
+
+    def __init__(self) -> None:
+        self.heard = trio.current_time()
+        self.holding_back = False
+        self.max_binary = 0
+        self.on_refusal: Any = None
+
+    def set_max_binary(self, size: int) -> None:
+        self.max_binary = max(self.max_binary, size)
+
+
+class Peer:
+    """A session's `Messages`, and the peer that says and hears them."""
+
+    def __init__(self, desk: Desk, rules: Rules) -> None:
+        self.desk = desk
+        self.gated = Gated()
+        self.share = desk.budget.share()
+        self.pings = 0
+        self._to, self._from = trio.open_memory_channel[str | bytes](math.inf)
+        self._out, self._in = trio.open_memory_channel[str](0)
+        self.ended = trio.Event()
+        self.farewell: Farewell | None = None
+        self.session = Session(
+            f"s{len(desk.peers)}",
+            self,  # type: ignore[arg-type]  # four methods are all it asks of Messages
+            self.gated,  # type: ignore[arg-type]
+            self.share,
+            desk.uploads,
+            rules,
+            max_chunk=self.share.max_chunk,
+            version="1",
+        )
+
+    async def serve(self) -> None:
+        """Run the session."""
+        try:
+            self.farewell = await self.session.serve()
+        finally:
+            self.share.close()
+            self.ended.set()
+            self._out.close()
+
+    # --- Messages, for the session --------------------------------------------------------------
+
+    async def receive(self) -> str | bytes:
+        try:
+            message = await self._from.receive()
+        except trio.EndOfChannel as error:
+            raise Closed from error
+        self.gated.heard = trio.current_time()
+        return message
+
+    async def send(self, message: str | bytes) -> None:
+        assert isinstance(message, str)
+        try:
+            await self._out.send(message)
+        except trio.BrokenResourceError as error:
+            raise Closed from error
+
+    def ping(self) -> None:
+        self.pings += 1
+
+    # --- the peer -------------------------------------------------------------------------------
+
+    async def say(self, **message: Any) -> None:
+        """Say one text message."""
+        await self._to.send(json.dumps(message))
+
+    async def begin(self, ref: int = 1, **members: Any) -> None:
+        """Begin *ref*."""
+        await self.say(type="begin", ref=ref, **members)
+
+    async def chunk(self, ref: int, at: int, data: bytes, **flags: Any) -> None:
+        """Send one chunk."""
+        await self._to.send(wire.chunk(ref, at, data, **flags))
+
+    async def hear(self) -> dict[str, Any]:
+        """The next message; raises EndOfChannel when the session has ended."""
+        with trio.fail_after(PATIENCE):
+            told: dict[str, Any] = json.loads(await self._in.receive())
+        return told
+
+    async def hear_of(self, *kinds: str) -> dict[str, Any]:
+        """The next message of one of *kinds*; acks are passed over."""
+        while (told := await self.hear())["type"] not in kinds:
+            assert told["type"] == "ack", told
+        return told
+
+    async def hear_acked(self, ref: int, offset: int) -> dict[str, Any]:
+        """The ack of *ref* that says that *offset* is durable."""
+        while (told := await self.hear())["offset"] < offset or told["ref"] != ref:
+            assert told["type"] == "ack", told
+        return told
+
+    async def silence(self) -> None:
+        """Nothing is said any more, whatever is still going on."""
+        await wait_all_tasks_blocked()
+        try:
+            told = self._in.receive_nowait()
+        except trio.WouldBlock:
+            return
+        raise AssertionError(told)
+
+    async def rest(self) -> list[dict[str, Any]]:
+        """Everything until the session has ended."""
+        told = []
+        with trio.fail_after(PATIENCE):
+            async for message in self._in:
+                told.append(json.loads(message))
+            await self.ended.wait()
+        return told
+
+    async def goodbye(self) -> Farewell:
+        """Hear to the end; how it ended."""
+        await self.rest()
+        assert self.farewell is not None
+        return self.farewell
+
+    def refuse(self, refusal: Refusal) -> None:
+        """What the gate does when the peer has broken the rules."""
+        self.gated.on_refusal(refusal)
+
+    def hang_up(self) -> None:
+        """The connection is lost."""
+        self._to.close()
+        self._in.close()
+
+    async def up(self, ref: int = 1, **members: Any) -> str:
+        """Begin a new upload and wait until it is ready; its id."""
+        await self.begin(ref, **members)
+        ready = await self.hear_of("ready")
+        assert (ready["ref"], ready["offset"]) == (ref, 0)
+        return str(ready["upload"])
+
+    async def back(self, ref: int, upload: str) -> int:
+        """Begin with an upload that there is; its offset."""
+        await self.begin(ref, upload=upload)
+        ready = await self.hear_of("ready")
+        assert (ready["ref"], ready["upload"]) == (ref, upload)
+        return int(ready["offset"])

@@ -1,0 +1,125 @@
+"""Names on disk: what they may not replace or follow, and when they are durable."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.store.kit import publish
+from uploadd.errors import NotFound, StoreError
+from uploadd.protocol.upload import Published
+from uploadd.store.contract import MediumFailed, Publication
+from uploadd.store.file import FileStore
+
+
+async def test_a_link_on_the_way_to_the_final_name_is_refused(root: Path) -> None:
+    """A folder of the template that is a link leads out of the root."""
+    store = FileStore(str(root))
+    outside = root.parent / "outside"
+    outside.mkdir()
+    (root / "d").symlink_to(outside)
+    await store.write("a", 0, [b"data"])
+    await store.flush(["a"])
+    assert isinstance((await store.publish([Publication("a", "d/x")]))["a"], StoreError)
+    assert not list(outside.iterdir())
+    await store.aclose()
+
+
+async def test_what_lies_under_the_final_name_stays(root: Path) -> None:
+    """A file, a folder, a link to nowhere: the next free name is taken."""
+    store = FileStore(str(root))
+    (root / "x.txt").write_bytes(b"was here")
+    (root / "x-2.txt").mkdir()
+    (root / "x-3.txt").symlink_to(root.parent / "nowhere")
+    published = await publish(store, "a", "x.txt")
+    assert published.path == "x-4.txt"
+    assert (root / "x.txt").read_bytes() == b"was here"
+    assert not (root.parent / "nowhere").exists()
+    await store.aclose()
+
+
+async def test_after_100_clashes_the_id_is_in_the_name(root: Path) -> None:
+    """There is always a free name."""
+    store = FileStore(str(root))
+    for name in ("x.txt", *(f"x-{number}.txt" for number in range(2, 101))):
+        (root / name).touch()
+    assert (await publish(store, "the-id", "x.txt")).path == "x-the-id.txt"
+    await store.aclose()
+
+
+@pytest.mark.parametrize("instead", ["other", "longer", "fifo", "folder", "link", "nothing"])
+async def test_a_published_file_that_was_changed_is_not_served(root: Path, instead: str) -> None:
+    """Nor removed: it is not the one that was published."""
+    store = FileStore(str(root))
+    published = await publish(store, "a", "a")
+    file = root / "a"
+    aside = file.rename(root / "aside")
+    match instead:
+        case "other":
+            file.write_bytes(b"data")
+        case "longer":
+            aside.rename(file).write_bytes(b"longer")
+        case "fifo":
+            os.mkfifo(file)
+        case "folder":
+            file.mkdir()
+        case "link":
+            file.symlink_to(aside)
+    with pytest.raises(NotFound):
+        await store.open_published(published, 4)
+    await store.unpublish(published, 4)
+    assert os.path.lexists(file) == (instead != "nothing")
+    await store.aclose()
+
+
+async def test_new_folders_of_a_template_are_made_durable(root: Path, syncs: list[str]) -> None:
+    """Each with its name in the folder above, up to the root; then no more than needed."""
+    store = FileStore(str(root))
+    await store.write("a", 0, [b"data"])
+    await store.write("b", 0, [b"data"])
+    await store.flush(["a", "b"])
+    syncs.clear()
+    await store.publish([Publication("a", "2026/11/x"), Publication("b", "2026/11/x")])
+    assert sorted(syncs) == [str(root), str(root / "2026"), str(root / "2026/11")]
+    syncs.clear()
+    await store.publish([Publication("a", "2026/11/x")])
+    assert syncs == [str(root / "2026/11")]
+    await store.aclose()
+
+
+async def test_a_folder_that_was_removed_is_made_durable_again(
+    root: Path, syncs: list[str]
+) -> None:
+    """Somebody cleans up empty folders: the new one has a new name to be synced."""
+    store = FileStore(str(root))
+    await publish(store, "a", "2026/11/x")
+    shutil.rmtree(root / "2026")
+    syncs.clear()
+    await publish(store, "b", "2026/11/y")
+    assert {str(root), str(root / "2026"), str(root / "2026/11")} <= set(syncs)
+    await store.aclose()
+
+
+async def test_a_folder_that_cannot_be_synced_is_the_end(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that may not be durable concerns all: MediumFailed."""
+    store = FileStore(str(root))
+    await publish(store, "a", "a")
+    await store.write("b", 0, [b"data"])
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, "no")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(MediumFailed):
+        await store.flush(["b"])
+    with pytest.raises(MediumFailed):
+        await store.publish([Publication("a", "a")])
+    with pytest.raises(MediumFailed):
+        await store.unpublish(Published("a", (root / "a").stat().st_ino), 4)
+    await store.aclose()
