@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ from uploadd.intake import Intake, drain
 from uploadd.ledger import Entries, Ledger
 from uploadd.protocol.extents import Extents
 from uploadd.protocol.upload import Published, Upload
+from uploadd.rows import LOOK, upload_of
 from uploadd.store.contract import Bytes, Publication, Store
 from uploadd.store.memory import MemoryStore
 from uploadd.uploads import Claim, Uploads
@@ -44,6 +48,28 @@ class WatchedLedger(Ledger):
     def states(self, id: str) -> list[str]:
         """The states of an upload that were written down, in order."""
         return [r[1] for entries in self.batches for r in entries.rows if r[0] == id]
+
+
+class MemoryLedger:
+    """One without files and threads, for flows that are cut at every step."""
+
+    boot = "boot"
+
+    def __init__(self) -> None:
+        self.rows: dict[str, tuple[Any, ...]] = {}
+
+    async def commit(self, entries: Entries) -> None:
+        await trio.lowlevel.checkpoint()
+        for values in entries.rows:
+            assert values[3] >= self.rows.get(values[0], values)[3], "an older fence"
+            self.rows[values[0]] = values
+
+    async def find(self, id: str) -> Upload | None:
+        await trio.lowlevel.checkpoint()
+        return upload_of(self.rows[id])[0] if id in self.rows else None
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
 
 
 class WatchedStore(MemoryStore):
@@ -133,11 +159,20 @@ class Rings:
 
 @asynccontextmanager
 async def rings(
-    folder: Path, store: Store | None = None, ledger: Ledger | None = None, **options: Any
+    folder: Path | None,
+    store: Any = None,
+    ledger: Any = None,
+    *,
+    closing: bool = True,
+    **options: Any,
 ) -> AsyncIterator[Rings]:
-    """The rings over *folder*, with the group commit running; closed in the end."""
+    """The rings, with the group commit running; if *closing*, closed in the end.
+
+    The ledger lies in *folder*; without one, in memory.
+    """
     store = WatchedStore() if store is None else store
-    ledger = WatchedLedger(str(folder / "ledger.db")) if ledger is None else ledger
+    if ledger is None:
+        ledger = WatchedLedger(str(folder / "ledger.db")) if folder else MemoryLedger()
     commit = Commit(store, ledger, **{"flush_interval": NEVER, **options})
     uploads = Uploads(store, ledger, commit, template="{name}")
     try:
@@ -147,6 +182,65 @@ async def rings(
                 yield Rings(store, ledger, commit, uploads, nursery)
                 nursery.cancel_scope.cancel()
     finally:
-        with trio.CancelScope(shield=True):
-            await store.aclose()
-            await ledger.aclose()
+        if closing:
+            with trio.CancelScope(shield=True):
+                await store.aclose()
+                await ledger.aclose()
+
+
+# --- ending as a crash does -----------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The process has ended here; nothing after it is done."""
+
+
+@dataclass
+class Life:
+    """So many steps are left; then every step is the last one, again and again."""
+
+    left: int = -1
+    """Steps until the end; without end if negative."""
+    taken: int = 0
+
+    def step(self) -> None:
+        """Live on, or raise Killed."""
+        if self.left == 0:
+            raise Killed
+        self.left -= 1
+        self.taken += 1
+
+
+class Mortal:
+    """A store or a ledger whose process may be killed before and after each call of it."""
+
+    def __init__(self, inner: Any, life: Life) -> None:
+        self._inner, self._life = inner, life
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._inner, name)
+        if not inspect.iscoroutinefunction(real) or name == "aclose":
+            return real
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self._life.step()
+            result = await real(*args, **kwargs)
+            self._life.step()
+            return result
+
+        return call
+
+
+def copied(ledger: str, folder: Path) -> str:
+    """The files of a ledger as they lie there, copied: what a crash leaves of it."""
+    folder.mkdir()
+    for name in ("", "-wal"):
+        if os.path.exists(ledger + name):
+            shutil.copy(ledger + name, folder / f"ledger.db{name}")
+    return str(folder / "ledger.db")
+
+
+def everything(ledger: Ledger) -> dict[str, Upload]:
+    """All uploads that the ledger knows, whatever their state."""
+    found = ledger._reader.execute(LOOK + "1").fetchall()
+    return {upload.id: upload for upload, _ in map(upload_of, found)}

@@ -121,14 +121,21 @@ async def test_room_for_one_is_told_to_everybody_who_waits(nursery: trio.Nursery
 async def test_a_session_that_ends_makes_room(nursery: trio.Nursery) -> None:
     """What the library held for it is gone, and the shares of the others have grown."""
     budget = Budget(TOTAL)
-    ended, mover = crowd(budget, held=TOTAL), crowd(budget, moving=1)
-    reader = crowd(budget, held=400)  # above a third, below a half
-    nursery.start_soon(reader.room)
+    ended, mover = budget.share(), crowd(budget, moving=TOTAL)
+    went = trio.Event()
+
+    async def reader(share: Share) -> None:
+        await share.room()
+        went.set()
+
+    nursery.start_soon(reader, crowd(budget, held=400))  # above a third, below a half
     await wait_all_tasks_blocked()
-    assert not reader.may_read
+    assert not went.is_set()
     ended.close()
-    assert reader.may_read
-    assert (budget.used, mover.moving) == (401, 1)
+    await wait_all_tasks_blocked()
+    assert went.is_set()
+    mover.close()
+    assert (budget.used, budget.moving) == (TOTAL + 400, TOTAL)
 
 
 async def test_what_still_moves_when_a_session_ends_is_given_back_later() -> None:

@@ -230,13 +230,24 @@ class Commit:
         if not entries:
             return
         try:
-            await self._ledger.commit(entries)
+            await self._record(entries, writing)
         except NoSpace as error:
             self._no_room(writing, error)
             return
         for work in writing:
             work.upload.hold(work.newly)
             work.upload.enrolled = True
+
+    async def _record(self, entries: Entries, works: list[Work]) -> None:
+        """Commit.  Without room, what is gone makes some: nobody wants its bytes any more."""
+        try:
+            await self._ledger.commit(entries)
+        except NoSpace:
+            if not (doomed := [w.upload.id for w in works if w.doomed]):
+                raise
+            # Killed between these two, recovery calls it lost: gone as well, and for good.
+            await self._store.remove(doomed)
+            await self._ledger.commit(entries)
 
     def _no_room(self, works: list[Work], error: NoSpace) -> None:
         """Nothing was remembered: what is durable stays so, and is tried again."""
@@ -246,7 +257,7 @@ class Commit:
             again = self._agenda.work(work.upload)
             again.newly = again.newly.union(work.newly)
             again.event = again.event or work.event
-            if work.upload.state is not State.RECEIVING:  # gone or published: it must get there
+            if work.upload.enrolled or work.upload.state is not State.RECEIVING:
                 again.save, again.remove = True, again.remove or work.remove
             work.error = error
         self._full = True
@@ -264,6 +275,8 @@ class Commit:
             if isinstance(result, StoreError):
                 upload.move(Input.REOPEN)
                 work.error = result
+                self._agenda.work(upload).save = True  # or nobody could go on with it later
+                self._agenda.later(self._flush_interval)
                 continue
             self.mark_published(upload, result)
 

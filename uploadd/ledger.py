@@ -54,21 +54,29 @@ class Ledger:
     """One SQLite file; opened by the constructor, which may block."""
 
     def __init__(self, path: str, *, durable: bool = True) -> None:
-        self._path = path
+        self._path, self._ballast = path, path + "-ballast"
         self._write_limit, self._read_limit = trio.CapacityLimiter(1), trio.CapacityLimiter(1)
         self.boot = _boot_id()
         try:
-            self._writer = _open(path, durable=durable)
+            try:
+                self._open(durable=durable)
+            except sqlite3.Error:
+                if not _is_full(path):
+                    raise
+                self._give_up_ballast()
+                self._open(durable=durable)
         except sqlite3.Error as error:
-            raise errors.NotWritable(
-                f"cannot open the ledger {path}: {error}",
-                hint="restore it from a copy, or move it away: uploads that are not finished "
-                "and links to finished files are lost with it",
-            ) from error
-        self._reader = _connect(f"file:{quote(path)}?mode=ro", uri=True)
-        self._ballast = path + "-ballast"
+            raise _cannot_open(path, error) from error
         self._load_ballast()
         _sync_folder(os.path.dirname(path) or ".")
+
+    def _open(self, *, durable: bool) -> None:
+        self._writer = _open(self._path, durable=durable)
+        try:
+            self._reader = _connect(f"file:{quote(self._path)}?mode=ro", uri=True)
+        except sqlite3.Error:
+            self._writer.close()
+            raise
 
     # --- writing --------------------------------------------------------------------------
 
@@ -110,8 +118,7 @@ class Ledger:
 
     def _transact_on_full_disk(self, entries: Entries) -> None:
         """Give up the ballast and try once more: the rolled-back transaction left nothing."""
-        with suppress(FileNotFoundError):
-            os.unlink(self._ballast)
+        self._give_up_ballast()
         try:
             self._transact(entries)
         except sqlite3.OperationalError as error:
@@ -144,6 +151,10 @@ class Ledger:
         finally:
             os.close(fd)
 
+    def _give_up_ballast(self) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(self._ballast)
+
     # --- looking --------------------------------------------------------------------------
 
     async def find(self, id: str) -> Upload | None:
@@ -158,7 +169,7 @@ class Ledger:
         def look() -> Any:
             return self._reader.execute(LOOK + where, values).fetchone()
 
-        found = await self._in_thread(self._read_limit, look)
+        found = await self._look(look)
         return upload_of(found)[0] if found else None
 
     async def unfinished(self) -> list[tuple[Upload, str]]:
@@ -168,7 +179,7 @@ class Ledger:
             where = "state IN ('receiving', 'finalizing')"
             return self._reader.execute(LOOK + where).fetchall()
 
-        return [upload_of(values) for values in await self._in_thread(self._read_limit, look)]
+        return [upload_of(values) for values in await self._look(look)]
 
     async def events(self) -> list[Event]:
         """What the outbox holds, oldest first."""
@@ -176,7 +187,13 @@ class Ledger:
         def look() -> Iterable[Any]:
             return self._reader.execute("SELECT * FROM outbox ORDER BY created").fetchall()
 
-        return [Event(*values) for values in await self._in_thread(self._read_limit, look)]
+        return [Event(*values) for values in await self._look(look)]
+
+    async def _look(self, job: Callable[[], T]) -> T:
+        try:
+            return await self._in_thread(self._read_limit, job)
+        except sqlite3.Error as error:  # nothing was changed, and the next look may succeed
+            raise errors.StoreError(f"the ledger cannot be read: {error}") from error
 
     async def aclose(self) -> None:
         """Close both connections; the last one folds the log into the file."""
@@ -213,6 +230,7 @@ def _configure(db: sqlite3.Connection, *, durable: bool) -> None:
         raise sqlite3.OperationalError("its file system does not let it keep a write-ahead log")
     db.execute("PRAGMA wal_autocheckpoint=0")
     db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+    _empty_log(db)
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version == 0:
         db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
@@ -220,6 +238,41 @@ def _configure(db: sqlite3.Connection, *, durable: bool) -> None:
         raise sqlite3.DatabaseError(
             f"it was written by another version (schema {version}, this one has {SCHEMA_VERSION})"
         )
+
+
+def _empty_log(db: sqlite3.Connection) -> None:
+    """Write what the log holds into the file.
+
+    If the last daemon ended because the log could not be synced, the kernel shows us pages of
+    it that it will never write; whatever was appended to those would be lost with them.
+    """
+    try:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
+            raise
+
+
+def _is_full(path: str) -> bool:
+    """Whether there is no room beside *path* for the log and the index that SQLite keeps."""
+    try:
+        stat = os.statvfs(os.path.dirname(path) or ".")
+    except OSError:
+        return False
+    return stat.f_bavail * stat.f_frsize < BALLAST
+
+
+def _cannot_open(path: str, error: sqlite3.Error) -> errors.StoreError:
+    if _is_full(path):
+        return errors.NoSpace(
+            f"no room on the disk to open the ledger {path}",
+            hint="free some mebibytes and start again: nothing that was acknowledged is lost",
+        )
+    return errors.NotWritable(
+        f"cannot open the ledger {path}: {error}",
+        hint="restore it from a copy, or move it away: uploads that are not finished "
+        "and links to finished files are lost with it",
+    )
 
 
 def _boot_id() -> str:

@@ -39,6 +39,11 @@ class Work:
         return not self.flushed and self.upload.state not in GONE
 
     @property
+    def doomed(self) -> bool:
+        """Whether it has ended: nobody wants its bytes any more."""
+        return self.remove and self.upload.state in GONE
+
+    @property
     def writes(self) -> bool:
         """Whether the ledger has to know."""
         return self.error is None and bool(

@@ -1,8 +1,9 @@
 /* Faults at storage calls: a library to preload (LD_PRELOAD) into the program under test.
  *
  * It counts the calls that touch something below one folder.  A rule lets some of them kill the
- * process before anything is done, fail, or write only half of what they were given.  Rules come
- * from faults_arm(), or, for a program that does not know of them, from the environment:
+ * process before anything is done, fail, or write only half of what they were given; or fail once
+ * and then, for that descriptor, succeed without doing anything, as fsync does on Linux.  Rules
+ * come from faults_arm(), or, for a program that does not know of them, from the environment:
  *
  *     FAULTS_FOLDER=/real/path  FAULTS="kinds first last action errno; ..."  FAULTS_TRACE=/file
  *
@@ -29,12 +30,13 @@ enum { OPEN, PWRITE, PWRITEV, FDATASYNC, FSYNC, FTRUNCATE, LINK, UNLINK, MKDIR, 
 static const char *const names[] = {
     "open", "pwrite", "pwritev", "fdatasync", "fsync", "ftruncate", "link", "unlink", "mkdir",
     "fchmod", "fallocate", "syncfs"};
-enum { KILL = 1, FAIL = 2, SHORT = 3 };
+enum { KILL = 1, FAIL = 2, SHORT = 3, LIE = 4 };
 
 struct rule { unsigned kinds; long first, last; int action, error; long seen; };
 static struct rule rules[8];
 static int rule_count, trace_fd = -1;
 static long hits;
+static char lying[65536]; /* descriptors whose syncs do nothing any more */
 static char folder[4096];
 static size_t folder_length;
 
@@ -119,7 +121,9 @@ static int fault(int kind, int fd, const char *path)
             for (;;)
                 pause();
         }
-        verdict = rule->action == FAIL ? rule->error : -1;
+        if (rule->action == LIE && fd >= 0 && fd < (int)sizeof lying)
+            lying[fd] = 1;
+        verdict = rule->action == SHORT ? -1 : rule->error;
     }
     errno = saved;
     return verdict;
@@ -231,12 +235,22 @@ PWRITEV2_(pwritev64v2, off64_t)
     int name(int fd) \
     { \
         REAL(int, #name, int); \
+        if (fd >= 0 && fd < (int)sizeof lying && lying[fd]) \
+            return 0; \
         MAY_FAIL(kind, fd, NULL); \
         return real(fd); \
     }
 ON_FD(fdatasync, FDATASYNC)
 ON_FD(fsync, FSYNC)
 ON_FD(syncfs, SYNCFS)
+
+int close(int fd)
+{
+    REAL(int, "close", int);
+    if (fd >= 0 && fd < (int)sizeof lying)
+        lying[fd] = 0;
+    return real(fd);
+}
 
 #define FTRUNCATE_(name, offset) \
     int name(int fd, offset length) \

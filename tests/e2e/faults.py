@@ -22,15 +22,19 @@ KINDS: Final = (  # in the order of faults.c
 )
 TAKES_ROOM: Final = ("open", "pwrite", "pwritev", "link", "mkdir", "fallocate")
 """Calls that a full disk refuses."""
-_ACTIONS: Final = {"kill": 1, "fail": 2, "short": 3}
+_ACTIONS: Final = {"kill": 1, "fail": 2, "short": 3, "lie": 4}
 FOREVER: Final = 2**62
 
 
 @dataclass(frozen=True)
 class Rule:
-    """From the *first* to the *last* call of *kinds* (all if empty), counted from 1: *action*."""
+    """From the *first* to the *last* call of *kinds* (all if empty), counted from 1: *action*.
 
-    action: Literal["kill", "fail", "short"]
+    "kill" before the call; "fail" with *error*; "short", a write of half; "lie", a sync that
+    fails once and from then on does nothing for its descriptor, and says that it did.
+    """
+
+    action: Literal["kill", "fail", "short", "lie"]
     first: int
     last: int
     kinds: tuple[str, ...] = ()

@@ -156,7 +156,7 @@ def _complaints(dir: str, one: Told, upload: Upload | None) -> Iterator[tuple[st
     """What is wrong with one upload, and how many bytes that were told are lost."""
     state = upload.state if upload else None
     told = one.length if one.path else one.offset
-    if one.gone and state is not State.CANCELLED:
+    if one.gone and state not in (State.CANCELLED, State.LOST):
         yield f"told gone, and it is {state}", 0
     if one.path and state is not State.PUBLISHED:
         yield f"told published as {one.path}, and it is {state}", told
@@ -167,11 +167,10 @@ def _complaints(dir: str, one: Told, upload: Upload | None) -> Iterator[tuple[st
         yield from _published(dir, one, upload)
     elif state is State.RECEIVING:
         yield from _receiving(dir, one, upload)
-    elif state is State.CANCELLED:
-        if not one.cancelling:
-            yield "cancelled, and nobody asked for it", told
+    elif state in (State.CANCELLED, State.LOST) and one.cancelling:
+        pass  # lost: killed when its bytes had been removed to make room for this very line
     else:
-        yield f"{state} after recovery", told
+        yield f"{state}, and nobody asked for it", told
 
 
 def _published(dir: str, one: Told, upload: Upload | None) -> Iterator[tuple[str, int]]:

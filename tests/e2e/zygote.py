@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +57,8 @@ class Zygote:
 
     def kill(self) -> None:
         """SIGKILL the child, if it is still there; `wait` must not have been called."""
-        os.kill(self.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> Ended:
         """How the child ended.  One that hangs is killed, and TimeoutError is raised."""

@@ -488,7 +488,7 @@ class BackToBack(RuleBasedStateMachine):
 
     def settle(self) -> None:
         """Move everything, and give every answer, until nothing happens any more."""
-        while True:
+        for _ in range(1000):
             self.client_sends()
             self.server_sends()
             if self.to_server:
@@ -502,7 +502,8 @@ class BackToBack(RuleBasedStateMachine):
             elif self.shell.cancelling:
                 self.shell_cancels()
             else:
-                break
+                return
+        raise AssertionError("it never comes to rest")
 
     def teardown(self) -> None:
         """At rest both ends agree, and every upload has one answer that is waited for."""

@@ -202,6 +202,8 @@ def test_cancel_waits_for_the_last_word() -> None:
     client = ready()
     client.cancel(1)
     assert said(client) == [{"type": "cancel", "ref": 1}]
+    with pytest.raises(LocalError, match="CANCELLING"):
+        client.chunk(1, 0, b"x")
     assert len(tell(client, "ack", ref=1, received=1, offset=1, limit=1)) == 1
     assert tell(client, "gone", ref=1, upload="u1", reason="cancelled", offset=1) == [
         Gone("u1", "cancelled", 1, 1)

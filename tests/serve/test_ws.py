@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
+from tests import wire
 from tests.serve.desk import Desk, Peer, open_desk, virtual
 from uploadd.protocol.frames import Refusal
 from uploadd.protocol.upload import AHEAD_OF_WRITTEN
@@ -242,9 +244,10 @@ async def test_finish_counts_when_the_peer_leaves_right_behind_it(resumed: bool)
         if resumed:
             await peer.chunk(1, 0, b"abc", flush=True)
             await peer.hear_acked(1, 3)
+            await desk.forget(peer, id)
             peer = await desk.greeted()
-            await peer.begin(upload=id)
-            await peer.say(type="finish", ref=1)
+            peer.tell(json.dumps({"type": "begin", "ref": 1, "upload": id}))
+            peer.tell(json.dumps({"type": "finish", "ref": 1}))
         else:
             await peer.chunk(1, 0, b"abc", last=True)
         peer.hang_up()
@@ -510,7 +513,7 @@ async def test_what_is_not_of_the_protocol_ends_the_session_and_keeps_the_bytes(
         peer = await desk.greeted()
         id = await peer.up(name="a", length=6)
         await peer.chunk(1, 0, b"abc")
-        await peer._to.send("no JSON")
+        peer.tell("no JSON")
         rest = await peer.rest()
         assert [one["code"] for one in rest if one["type"] == "error"] == ["bad-message"]
         assert peer.farewell == Farewell(4400, "bad-message")
@@ -853,10 +856,11 @@ async def test_a_peer_that_takes_nothing_is_left_after_a_minute() -> None:
         peer = await desk.greeted()
         id = await peer.up(name="a")
         start, at = trio.current_time(), 0
-        while not peer.ended.is_set():
-            await peer.chunk(1, at, b"x", flush=True)
-            at += 1
-            await trio.sleep(1)
+        with trio.fail_after(1000):
+            while not peer.ended.is_set():
+                await peer.chunk(1, at, b"x", flush=True)
+                at += 1
+                await trio.sleep(1)
         assert trio.current_time() - start == pytest.approx(60, abs=2)
         assert await (await desk.greeted()).back(1, id) == pytest.approx(at, abs=2)
 
@@ -934,6 +938,19 @@ async def test_a_refusal_of_the_gate_ends_the_work_at_once() -> None:
         assert await peer.goodbye() == Farewell(1009, "this message may have 8192 bytes")
         assert desk.claimed() == []
         assert peer.share.moving == 0
+
+
+@virtual
+async def test_a_message_that_was_just_heard_when_the_work_ended_is_dropped() -> None:
+    """The reader may run once more, after its uploads have ended."""
+    async with open_desk() as desk:
+        for _ in range(20):
+            peer = await desk.greeted()
+            await peer.up(name="a")
+            await wait_all_tasks_blocked()
+            peer.tell(wire.chunk(1, 0, b"abc"))
+            peer.refuse(Refusal(1008, "x"))
+            assert (await peer.goodbye()).code == 1008
 
 
 VERBS: dict[str, Callable[[Peer], None]] = {

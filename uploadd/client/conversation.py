@@ -112,7 +112,7 @@ class Conversation:
     # --- its life ------------------------------------------------------------------------------
 
     async def run(self, opened: Callable[[], None]) -> Ended:
-        """Converse to the end; *opened* is called after the welcome.  Closes nothing."""
+        """Converse to the end; *opened* is called after the welcome.  Then ``lose``."""
         self.machine.hello(client="uploadd python")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send)
@@ -123,10 +123,13 @@ class Conversation:
             if self._reading.cancelled_caught:
                 ended = self._farewell("no answer")
             nursery.cancel_scope.cancel(reason="the conversation ended")
-        for run in self._runs.values():
-            run.end(Lost())
-        self._runs.clear()
         return ended
+
+    def lose(self, error: UploadFailed | None) -> None:
+        """It has ended: so do its runs, to go on in another one unless there is an *error*."""
+        for run in self._runs.values():
+            run.end(Lost(error))
+        self._runs.clear()
 
     async def _receive(self, opened: Callable[[], None]) -> Ended:
         try:

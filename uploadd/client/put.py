@@ -86,7 +86,7 @@ class Order:
 def main(args: argparse.Namespace) -> int:
     """Run ``uploadd put``; the exit code (``client/exits.py``)."""
     try:
-        order = _order(args)
+        order = order_of(args)
     except (UsageError, ValueError) as error:
         print(f"uploadd put: {error}\n→ uploadd put FILE... [URL]", file=sys.stderr)
         return exits.USAGE
@@ -95,7 +95,8 @@ def main(args: argparse.Namespace) -> int:
         return command.run(batch.run, batch.interrupted)
 
 
-def _order(args: argparse.Namespace) -> Order:
+def order_of(args: argparse.Namespace) -> Order:
+    """What the command line asks for.  Raises UsageError, ValueError."""
     files = list(args.items)
     url = files.pop() if "://" in files[-1] else os.environ.get("UPLOADD_URL") or DEFAULT_URL
     if not files:
@@ -125,7 +126,7 @@ class Batch:
         self._screen = screen
         self._states = States(state.directory())
         self._began = time.monotonic()
-        self._results: list[Stored | int | None] = [None] * len(order.files)  # int: an exit code
+        self.results: list[Stored | int | None] = [None] * len(order.files)  # int: an exit code
         self._told = 0  # results of which the URL, if they have one, is printed
         self._active: set[Known] = set()
         self._resumed = self._moved = 0
@@ -141,24 +142,24 @@ class Batch:
             for _ in range(min(self._order.jobs, len(self._order.files))):
                 workers.start_soon(self._work, client, todo)
         self._summary()
-        codes = [result for result in self._results if isinstance(result, int)]
+        codes = [result for result in self.results if isinstance(result, int)]
         if not codes:
             return exits.OK
-        return exits.of_all(codes) if len(codes) == len(self._results) else exits.FAILED
+        return exits.of_all(codes) if len(codes) == len(self.results) else exits.FAILED
 
     async def _work(self, client: Client, todo: Iterator[tuple[int, str]]) -> None:
         for index, path in todo:
             try:
                 if self._hopeless is not None:
-                    self._results[index] = exits.of(self._hopeless)
+                    self.results[index] = exits.of(self._hopeless)
                     continue
-                self._results[index] = await self._store(client, path)
+                self.results[index] = await self._store(client, path)
             except UploadFailed as error:
                 self._failed(index, path, error)
             self._tell()
 
     def _failed(self, index: int, path: str, error: UploadFailed) -> None:
-        self._results[index] = exits.of(error)
+        self.results[index] = exits.of(error)
         if self._hopeless is None:
             self._screen.fail(path, error)
         if isinstance(error, ServerUnavailable | NotAuthorised):
@@ -233,8 +234,8 @@ class Batch:
 
     def _tell(self) -> None:
         """Print the URLs that have their turn."""
-        while self._told < len(self._results):
-            result = self._results[self._told]
+        while self._told < len(self.results):
+            result = self.results[self._told]
             if result is None:
                 return
             if isinstance(result, Stored):
@@ -242,8 +243,8 @@ class Batch:
             self._told += 1
 
     def _summary(self) -> None:
-        stored = [result for result in self._results if isinstance(result, Stored)]
-        failed = len(self._results) - len(stored)
+        stored = [result for result in self.results if isinstance(result, Stored)]
+        failed = len(self.results) - len(stored)
         seconds = time.monotonic() - self._began
         self._screen.say(
             f"{'✗' if failed else '✓'} {report.plural(len(stored), 'file')},"
@@ -257,10 +258,10 @@ class Batch:
         """Say how to go on."""
         left = [
             path
-            for path, result in zip(self._order.files, self._results, strict=True)
+            for path, result in zip(self._order.files, self.results, strict=True)
             if not isinstance(result, Stored)
         ]
-        done = f"{len(self._results) - len(left)} of {report.plural(len(self._results), 'file')}"
+        done = f"{len(self.results) - len(left)} of {report.plural(len(self.results), 'file')}"
         self._screen.insist(f"interrupted: {done} stored; what was sent of the rest is kept")
         again = [path for path in left if path != STDIN]
         if again:

@@ -6,11 +6,14 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import trio
 
+from uploadd.client.errors import UploadFailed
 from uploadd.protocol.wsmessages import Digest, Done, Gone, Refused
 
 
 class Lost(NamedTuple):
-    """The conversation ended before the run did."""
+    """The conversation ended before the run did; with an *error*, there is to be no other."""
+
+    error: UploadFailed | None
 
 
 Outcome: TypeAlias = Done | Refused | Gone | Lost

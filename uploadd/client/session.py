@@ -115,26 +115,29 @@ class Client:
         """Have a conversation whenever somebody needs one; runs as long as the client."""
         while True:
             await self._asked.wait()
-            ended = await self._converse()
+            conversation, ended = await self._converse()
             delay = self._delay(ended)
+            final = ended.error if delay is None else None
+            if conversation is not None:
+                conversation.lose(final)
             if delay is None:
-                self._decide(ended.error)
+                self._decide(final)
                 continue
             not_before = trio.current_time() + delay
             await self._asked.wait()
             self._tell(f"{ended.error.message}; trying again in {delay:.1f} s")
             await trio.sleep_until(not_before)
 
-    async def _converse(self) -> Ended:
+    async def _converse(self) -> tuple[Conversation | None, Ended]:
         """Connect, and converse to the end."""
         async with trio.open_nursery() as nursery:
             try:
                 messages = await self._connect(nursery)
             except UploadFailed as error:
-                return Ended(error)
+                return None, Ended(error)
             conversation = Conversation(messages, self._moved)
             try:
-                return await conversation.run(partial(self._opened, conversation))
+                return conversation, await conversation.run(partial(self._opened, conversation))
             finally:
                 self._open = None
                 await messages.close(*(conversation.machine.closing or (1000, "")))

@@ -103,6 +103,11 @@ class StreamSource:
         self._arrived = trio.Event()
         self._wanted = trio.Event()
 
+    @property
+    def kept(self) -> int:
+        """Bytes in memory."""
+        return len(self._kept)
+
     async def pull(self) -> None:
         """Take pieces until there are no more, READ bytes at most ahead of what was read."""
         async for piece in self._pieces:

@@ -12,7 +12,7 @@ from uploadd import errors as e
 from uploadd.client.conversation import Conversation, failure
 from uploadd.client.errors import DigestMismatch, LocalFileChanged, TakenOver, UploadGone
 from uploadd.client.pace import Backoff
-from uploadd.client.run import Begin, Run
+from uploadd.client.run import Begin, Lost, Run
 from uploadd.client.source import Source
 from uploadd.protocol.wsmessages import Done, Gone, Refused
 from uploadd.protocol.wsstates import LocalError
@@ -56,6 +56,7 @@ class Uploading:
         self._upload = what.upload
         self._key = what.key
         self._declared = source.length  # a key finds nothing when the length is another one
+        self._at_once = False
         self._sent = self._stored = 0
 
     async def run(self) -> Done:
@@ -78,6 +79,8 @@ class Uploading:
                     raise _gone(gone)
                 case Refused() as refusal:
                     await self._pause(refusal)
+                case Lost(error) if error is not None:
+                    raise error
 
     # --- one run -------------------------------------------------------------------------------
 
@@ -90,6 +93,7 @@ class Uploading:
         length = self._source.length
         if self._key is None and (length is None or length > conversation.chunk_size):
             self._key = secrets.token_urlsafe(18)
+        self._at_once = self._upload is None and self._key is None
         if self._upload is not None:
             what = Begin(upload=self._upload, digest=self._what.digest)
         else:
@@ -124,8 +128,8 @@ class Uploading:
     def on_ready(self, upload: str, offset: int) -> None:
         """See Listener."""
         self._upload = upload
-        # not when everything is under way already: its done is nearly here
-        if self._begun is not None and self._sent != self._source.length:
+        # not for one chunk that is under way already: its done is nearly here
+        if self._begun is not None and not self._at_once:
             begun, self._begun = self._begun, None
             begun(upload)
         self._sent = max(self._sent, offset)

@@ -26,7 +26,7 @@ from uploadd.protocol.heads import Head, HeadGate
 from uploadd.protocol.origins import check_foreign, check_host
 from uploadd.protocol.routes import Conversation, Route, allowed, route
 from uploadd.protocol.upgrade import SUBPROTOCOL, Upgrade, asks_for_upgrade, websocket_upgrade
-from uploadd.protocol.upload import State
+from uploadd.protocol.upload import GONE, State
 from uploadd.protocol.ws import CAN
 from uploadd.protocol.wschunks import MAX_HEADER
 from uploadd.protocol.wsmessages import Limits
@@ -152,6 +152,8 @@ class FrontDoor:
     async def _download(self, exchange: Exchange, id: str) -> None:
         upload = await self._uploads.find(id)
         place, length = upload.published, upload.length or 0
+        if (reason := GONE.get(upload.state)) is not None:
+            raise errors.Gone(f"upload {id} was {reason}", reason=reason)
         if upload.state is not State.PUBLISHED or place is None:
             raise errors.NotFound(f"upload {id} is {upload.state.value}, not published")
         published = Published(id, upload.name, upload.media_type, length, int(upload.modified))

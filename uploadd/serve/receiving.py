@@ -163,7 +163,7 @@ class Receiving:
         if upload.state is State.PUBLISHED:
             self._digest = upload.digest
             self._done(upload)
-        if self.mute or (self._left and not self._finished):
+        if self.mute:
             return False
         self._claim = self._uploads.contend(upload, self._on_stop, self._on_move)
         await self._uploads.settle(self._claim)

@@ -1,0 +1,321 @@
+"""Rings 1 to 3 against a model, with faults and crashes among the things that happen.
+
+What was told stays true: the offset, the bytes below it, that it is complete, that it is gone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.crashes import Medium, new_folders
+from tests.rings import Killed, Life, Mortal, Rings, everything, rings
+from uploadd import commit as module
+from uploadd import errors
+from uploadd.errors import NoSpace, StoreError
+from uploadd.ledger import Ledger
+from uploadd.protocol.upload import GONE, State, Upload
+from uploadd.recovery import recover
+from uploadd.uploads import Claim
+
+SIZES = st.integers(0, 12)
+COMMANDS = st.one_of(
+    st.tuples(st.just("create"), st.sampled_from(["x", "y.txt", None]), SIZES, st.booleans()),
+    st.tuples(st.just("append"), st.integers(0, 5), st.integers(1, 6), st.booleans()),
+    st.tuples(st.sampled_from(["settle", "take over", "cancel", "leave"]), st.integers(0, 5)),
+    st.tuples(st.sampled_from(["complete", "complete"]), st.integers(0, 5)),
+    st.tuples(
+        st.just("fault"),
+        st.sampled_from(["write", "flush", "publish", "ledger"]),
+        st.sampled_from([errno.EIO, errno.ENOSPC]),
+    ),
+    st.tuples(st.just("crash"), st.integers(0, 12)),
+    st.tuples(st.just("drain")),
+)
+Command = tuple[Any, ...]
+
+
+@dataclass
+class Told:
+    """What the peers of one upload know, and what they would send."""
+
+    name: str | None
+    truth: bytes
+    offset: int = 0
+    published: bool = False
+    gone: bool = False
+
+
+@dataclass
+class World:
+    """The model, and the running rings that it is held against."""
+
+    medium: Medium
+    told: dict[str, Told] = field(default_factory=dict)
+    life: Life = field(default_factory=Life)
+    faults: dict[str, int] = field(default_factory=dict)
+    unsure: set[str] = field(default_factory=set)
+    """Ids whose end was asked for and never answered: either is right."""
+
+    def pick(self, which: int) -> str | None:
+        """One of the uploads."""
+        ids = list(self.told)
+        return ids[which % len(ids)] if ids else None
+
+
+class Day:
+    """From one start to the next crash."""
+
+    def __init__(self, world: World, r: Rings) -> None:
+        self.world, self.r = world, r
+        self.claims: dict[str, Claim] = {}
+
+    async def do(self, command: Command) -> None:
+        """Carry out one command; a peer may hear of a medium that fails, and of nothing worse."""
+        verb, *rest = command
+        if verb in ("create", "fault", "crash", "drain"):
+            await getattr(self, verb)(*rest)
+            return
+        id = self.world.pick(rest[0])
+        if id is None:
+            return
+        upload = await self.r.uploads.find(id)
+        told = self.world.told[id]
+        self.check(upload, told)
+        try:
+            await getattr(self, verb.replace(" ", "_"))(upload, told, *rest[1:])
+        except StoreError:
+            self.leave_now(id)
+        except errors.Gone:
+            assert told.gone or id in self.world.unsure
+        except errors.Conflict:
+            assert upload.state in (State.PUBLISHED, State.FINALIZING)
+        self.check(upload, told)
+
+    def check(self, upload: Upload, told: Told) -> None:
+        """Nothing that was told is taken back."""
+        assert upload.offset >= told.offset
+        assert not told.published or upload.state is State.PUBLISHED
+        assert not told.gone or upload.state in GONE
+
+    async def create(self, name: str | None, size: int, known: bool) -> None:
+        """It is told of once the ledger has it."""
+        truth = os.urandom(size)
+        enrolled = trio.Event()
+        upload = self.r.uploads.create(name=name, length=size if known else None)
+        claim = self.r.uploads.contend(upload, lambda error: enrolled.set(), enrolled.set)
+        self.r.uploads.settle_new(claim)
+        self.r.commit.enrol(upload)
+        await enrolled.wait()
+        if claim.ended is None:
+            self.claims[upload.id] = claim
+            self.world.told[upload.id] = Told(name, truth)
+        else:
+            self.r.uploads.release(claim)
+
+    async def claim(self, upload: Upload) -> Claim:
+        """The newest claim; the one before is given back."""
+        newer = self.r.claim(upload)
+        self.leave_now(upload.id)
+        try:
+            await self.r.uploads.settle(newer)
+        except BaseException:
+            self.r.uploads.release(newer)
+            raise
+        self.claims[upload.id] = newer
+        return newer
+
+    async def take_over(self, upload: Upload, told: Told) -> None:
+        """The offset at which it goes on is told."""
+        claim = await self.claim(upload)
+        assert claim.run.start == upload.offset >= told.offset
+        await self.tell(upload, told)
+
+    async def append(self, upload: Upload, told: Told, count: int, settle: bool) -> None:
+        """The next bytes, from where the claim stands; perhaps all of them at once."""
+        claim = self.claims.get(upload.id)
+        if claim is None or claim.ended is not None:
+            claim = await self.claim(upload)
+        at = claim.run.received
+        data = told.truth[at : at + count]
+        whole = at == 0 and len(data) == upload.length
+        await self.r.append(claim, data, finish=whole)
+        if settle:
+            await self.settle(upload, told)
+
+    async def settle(self, upload: Upload, told: Told) -> None:
+        """What is durable is told; the ledger has it."""
+        await self.r.commit.settle(upload)
+        await self.tell(upload, told)
+
+    async def tell(self, upload: Upload, told: Told) -> None:
+        """Note the offset as a peer would."""
+        offset = upload.offset
+        if upload.state is State.RECEIVING:
+            remembered = await self.r.ledger.find(upload.id)
+            assert offset == 0 or (remembered is not None and remembered.offset >= offset)
+        told.offset = max(told.offset, offset)
+
+    async def complete(self, upload: Upload, told: Told) -> None:
+        """Whole or not; it is told only when it is."""
+        if upload.length is None and upload.state is State.RECEIVING:
+            upload.declare(len(told.truth))
+        self.world.unsure.add(upload.id)
+        try:
+            await self.r.uploads.complete(upload)
+        except errors.Incomplete as error:
+            assert upload.offset < len(told.truth)
+            assert error.offset == upload.offset
+            return
+        told.published, told.offset = True, len(told.truth)
+
+    async def cancel(self, upload: Upload, told: Told) -> None:
+        """Whoever holds it lets go."""
+        self.leave_now(upload.id)
+        self.world.unsure.add(upload.id)
+        await self.r.uploads.cancel(upload)
+        told.gone = True
+
+    async def leave(self, upload: Upload, told: Told) -> None:
+        """The session ends."""
+        self.leave_now(upload.id)
+
+    def leave_now(self, id: str) -> None:
+        """Give back the claim, if there is one."""
+        if claim := self.claims.pop(id, None):
+            self.r.uploads.release(claim)
+
+    async def fault(self, verb: str, code: int) -> None:
+        """The next call of that verb fails."""
+        self.world.faults[verb] = code
+
+    async def crash(self, steps: int) -> None:
+        """So many calls of store and ledger from now."""
+        self.world.life.left = steps
+
+    async def drain(self) -> None:
+        """Everything that was begun is done, unless there is no room."""
+        await self.r.commit.drain()
+
+
+class Faulty:
+    """A store or ledger that fails once where it is told to."""
+
+    def __init__(self, inner: Any, faults: dict[str, int]) -> None:
+        self._inner, self._faults = inner, faults
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def commit(self, entries: Any) -> None:
+        """A full ledger is told, any other failure is the end of the process."""
+        if code := self._faults.pop("ledger", 0):
+            raise NoSpace("full") if code == errno.ENOSPC else Killed
+        await self._inner.commit(entries)
+
+
+@contextmanager
+def faulty_disk(faults: dict[str, int]) -> Iterator[None]:
+    """Let the system calls of FileStore fail once where they are told to."""
+
+    def failing(verb: str, real: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if code := faults.pop(verb, 0):
+                raise OSError(code, os.strerror(code))
+            return real(*args, **kwargs)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for verb, name in (("write", "pwritev"), ("flush", "fdatasync"), ("publish", "link")):
+            patch.setattr(os, name, failing(verb, getattr(os, name)))
+        yield
+
+
+async def run(world: World, commands: list[Command]) -> None:
+    """Days until nothing is left to do; each begins with recovery, and ends with a crash."""
+    todo = iter([*commands, ("crash", 0)])
+    for _ in range(len(commands) + 2):
+        async with world.medium.opened() as (store, ledger):
+            await recover(store, ledger)
+            await truth_of(world, store, ledger)
+            world.life = Life()
+            world.faults.clear()
+            try:
+                await one_day(world, store, ledger, todo)
+            except* Killed:
+                pass
+    async with world.medium.opened() as (store, ledger):
+        await recover(store, ledger)
+        await truth_of(world, store, ledger)
+
+
+async def one_day(world: World, store: Any, ledger: Ledger, todo: Iterator[Command]) -> None:
+    """Until it is killed, or nothing is left."""
+    in_files = world.medium.kind == "file"
+    if not in_files:
+        store.fail_next = world.faults
+    faulty = Faulty(Mortal(ledger, world.life), world.faults)
+    with faulty_disk(world.faults) if in_files else nullcontext():
+        async with rings(
+            None, Mortal(store, world.life), faulty, closing=False, flush_interval=0.001
+        ) as r:
+            day = Day(world, r)
+            for command in todo:
+                await day.do(command)
+
+
+async def truth_of(world: World, store: Any, ledger: Ledger) -> None:
+    """What the media say after recovery, against what was told."""
+    uploads = everything(ledger)
+    for id, told in list(world.told.items()):
+        upload = uploads[id]
+        assert upload.state in {State.RECEIVING, State.PUBLISHED, State.CANCELLED}
+        assert upload.offset >= told.offset or upload.state in GONE
+        assert not told.published or upload.state is State.PUBLISHED
+        assert not told.gone or upload.state is State.CANCELLED
+        assert upload.state is State.RECEIVING or told.published or told.gone or id in world.unsure
+        if upload.state is State.RECEIVING:
+            assert await store.read(id, 0, 99) == told.truth[: upload.offset]
+            told.offset = upload.offset
+        told.published, told.gone = upload.state is State.PUBLISHED, upload.state in GONE
+    files = {u.published.path: world.told[u.id].truth for u in uploads.values() if u.published}
+    assert world.medium.files() == files
+    receiving = {id for id, u in uploads.items() if u.state is State.RECEIVING}
+    assert world.medium.growing() <= receiving
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+@given(commands=st.lists(COMMANDS, max_size=30))
+@settings(max_examples=80)
+def test_what_was_told_stays_true_whatever_happens(kind: str, commands: list[Command]) -> None:
+    """Faults, takeovers and crashes at any call, in any order."""
+    with new_folders() as folders, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "NO_ROOM_PAUSE", 0.001)
+        trio.run(run, World(Medium(next(folders), kind)), commands)
+
+
+def test_the_world_is_not_empty(tmp_path: Path) -> None:
+    """One day on which everything goes well, so that the rest means something."""
+    world = World(Medium(tmp_path, "memory"))
+    commands: list[Command] = [
+        *(("create", "x", 8, True), ("append", 0, 4, True), ("crash", 3), ("append", 0, 6, True)),
+        *(("append", 0, 6, True), ("append", 0, 6, True), ("complete", 0)),
+        *(("create", "x", 3, True), ("cancel", 1), ("create", "x", 2, False)),
+        *(("append", 2, 2, False), ("complete", 2)),
+    ]
+    trio.run(run, world, commands)
+    assert sorted(world.medium.files()) == ["x", "x-2"]
+    assert [(told.published, told.gone) for told in world.told.values()] == [
+        *((True, False), (False, True), (True, False)),
+    ]
