@@ -17,7 +17,7 @@ from uploadd.commit import Commit
 from uploadd.errors import StoreError, UploadError
 from uploadd.intake import Intake, drain
 from uploadd.ledger import Entries, Ledger
-from uploadd.protocol.extents import Extents
+from uploadd.protocol.extents import NOTHING, Extents
 from uploadd.protocol.upload import Published, Upload
 from uploadd.rows import LOOK, upload_of
 from uploadd.store.contract import Bytes, Publication, Store
@@ -86,10 +86,9 @@ class WatchedStore(MemoryStore):
         self.log.append(("flush", *ids))
         bad = [id for id in ids if id in self.broken]
         good = await super().flush([id for id in ids if id not in bad], publishing)
-        if not bad:
-            return good
-        self.fail_next["flush"] = 5  # EIO
-        return {**good, **await super().flush(bad, publishing)}
+        for id in bad:
+            self._growing[id].failed, self._growing[id].dirty = True, NOTHING
+        return {**good, **{id: StoreError("the store failed: EIO") for id in bad}}
 
     async def write(self, id: str, at: int, buffers: Sequence[Bytes], **how: Any) -> None:
         await super().write(id, at, buffers, **how)
@@ -186,6 +185,20 @@ async def rings(
             with trio.CancelScope(shield=True):
                 await store.aclose()
                 await ledger.aclose()
+
+
+def watched(r: Rings) -> tuple[WatchedStore, WatchedLedger]:
+    """Store and ledger, as what they are."""
+    assert isinstance(r.store, WatchedStore)
+    assert isinstance(r.ledger, WatchedLedger)
+    return r.store, r.ledger
+
+
+async def remembered(r: Rings, upload: Upload) -> Upload:
+    """What the ledger says of *upload*."""
+    found = await r.ledger.find(upload.id)
+    assert found is not None
+    return found
 
 
 # --- ending as a crash does -----------------------------------------------------------------

@@ -4,30 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import trio
 import trio.testing
 
-from tests.rings import NEVER, Rings, WatchedLedger, WatchedStore, rings
-from uploadd import errors
+from tests.rings import NEVER, remembered, rings, watched
 from uploadd.commit import ALONE, BATCH
-from uploadd.protocol.extents import NOTHING
-from uploadd.protocol.upload import Input, State, Upload
-
-
-def watched(r: Rings) -> tuple[WatchedStore, WatchedLedger]:
-    """Store and ledger, as what they are."""
-    assert isinstance(r.store, WatchedStore)
-    assert isinstance(r.ledger, WatchedLedger)
-    return r.store, r.ledger
-
-
-async def remembered(r: Rings, upload: Upload) -> Upload:
-    """What the ledger says of *upload*."""
-    found = await r.ledger.find(upload.id)
-    assert found is not None
-    return found
-
 
 # --- when it starts -------------------------------------------------------------------------
 
@@ -176,6 +157,29 @@ async def test_a_long_flush_holds_up_nobody(tmp_path: Path) -> None:
         assert rows == [f"0-{ALONE}", f"0-{3 * ALONE}"]
 
 
+async def test_a_long_flush_is_settled_when_it_is_remembered(tmp_path: Path) -> None:
+    """Not when it has ended, and waits for its batch."""
+    async with rings(tmp_path) as r:
+        store, ledger = watched(r)
+        short, long = await r.written(), await r.written(bytes(ALONE))
+        flushing, ledger.gate = store.clog("flush"), trio.Event()
+        r.commit.flush(long)
+        await trio.testing.wait_all_tasks_blocked()
+        store._gates.clear()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(r.commit.settle, short)
+            await trio.testing.wait_all_tasks_blocked()
+            flushing.set()
+            await trio.testing.wait_all_tasks_blocked()
+            assert store.unflushed(long.id) == 0
+            with trio.move_on_after(0.01) as waiting:
+                await r.commit.settle(long)
+            assert waiting.cancelled_caught
+            ledger.gate.set()
+        await r.commit.settle(long)
+        assert long.offset == ALONE
+
+
 async def test_a_long_upload_is_flushed_alone_and_published(tmp_path: Path) -> None:
     """Nameless or not."""
     async with rings(tmp_path) as r:
@@ -184,113 +188,3 @@ async def test_a_long_upload_is_flushed_alone_and_published(tmp_path: Path) -> N
         other = await r.written(bytes(ALONE), length=ALONE, name="other")
         await r.uploads.complete(other)
         assert len(watched(r)[0].published("other")) == ALONE
-
-
-# --- the order of an end --------------------------------------------------------------------
-
-
-async def test_an_upload_is_intended_before_it_is_linked_and_removed_after_it_is_published(
-    tmp_path: Path,
-) -> None:
-    """Each step is remembered before the next one would need it."""
-    async with rings(tmp_path) as r:
-        store, ledger = watched(r)
-        ledger.gate = trio.Event()
-        upload = await r.written(b"data", length=4, name="x")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(r.commit.publish, upload, "x")
-            await trio.testing.wait_all_tasks_blocked()
-            assert not any(verb[0] == "publish" for verb in store.log)
-            assert upload.state is State.FINALIZING
-            assert upload.offset == 0
-            ledger.gate.set()
-        assert upload.state is State.PUBLISHED
-        assert upload.offset == 4
-        assert store.published("x") == b"data"
-        assert ("remove", upload.id) not in store.log
-        assert (await remembered(r, upload)).state is State.FINALIZING
-        await r.commit.drain()
-        await trio.testing.wait_all_tasks_blocked()
-        assert store.log[-1] == ("remove", upload.id)
-        assert ledger.states(upload.id) == ["finalizing", "published"]
-        assert [len(entries.events) for entries in ledger.batches] == [0, 1]
-        [event] = await r.ledger.events()
-        assert (event.upload, event.kind) == (upload.id, "published")
-
-
-async def test_nameless_bytes_are_held_only_once_they_have_their_name(tmp_path: Path) -> None:
-    """A crash before that would take them: the intent does not count them as held."""
-    async with rings(tmp_path) as r:
-        upload = await r.published(b"data", name="x")
-        await r.commit.drain()
-        rows = [row for entries in watched(r)[1].batches for row in entries.rows]
-        assert [(row[1], row[2]) for row in rows] == [("finalizing", ""), ("published", "0-4")]
-        assert upload.published is not None
-        assert rows[0][-2] == upload.published.inode
-
-
-async def test_what_is_gone_is_remembered_before_its_bytes_are_removed(tmp_path: Path) -> None:
-    """And no flush is wasted on it."""
-    async with rings(tmp_path) as r:
-        store, ledger = watched(r)
-        upload = await r.written()
-        upload.move(Input.CANCEL)
-        ledger.gate = trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(r.commit.forget, upload)
-            await trio.testing.wait_all_tasks_blocked()
-            assert await store.read(upload.id, 0, 4) == b"data"
-            ledger.gate.set()
-        await trio.testing.wait_all_tasks_blocked()
-        assert await store.read(upload.id, 0, 4) == b""
-        assert (await remembered(r, upload)).state is State.CANCELLED
-        assert not any(verb[0] == "flush" for verb in store.log)
-
-
-async def test_a_descriptor_is_released_after_its_bytes_are_durable(tmp_path: Path) -> None:
-    """Not before, or they would be forgotten."""
-    async with rings(tmp_path) as r:
-        upload = await r.written()
-        r.commit.release(upload)
-        await r.commit.drain()
-        await trio.testing.wait_all_tasks_blocked()
-        verbs = [verb[0] for verb in watched(r)[0].log]
-        assert verbs == ["write", "flush", "release"]
-        assert upload.offset == 4
-
-
-# --- several wishes for one upload ----------------------------------------------------------
-
-
-async def test_finishing_too_early_remembers_what_is_there(tmp_path: Path) -> None:
-    """Incomplete is told to who asked for it; others who wait are not concerned."""
-    async with rings(tmp_path) as r:
-        upload = await r.written(b"1234", length=6)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(r.commit.settle, upload)
-            with pytest.raises(errors.Incomplete):
-                await r.commit.publish(upload, "x")
-        assert upload.held == (await remembered(r, upload)).held == NOTHING.add(0, 4)
-        await r.store.write(upload.id, 4, [b"56"])
-        await r.commit.publish(upload, "x")
-        assert watched(r)[0].published("x") == b"123456"
-
-
-async def test_finishing_twice_at_once_publishes_once(tmp_path: Path) -> None:
-    """In one batch, or the second while the first is being written down."""
-    async with rings(tmp_path) as r:
-        store, ledger = watched(r)
-        upload = await r.written(b"data", length=4, name="x")
-        ledger.gate = trio.Event()
-        async with trio.open_nursery() as nursery:
-            for _ in range(2):
-                nursery.start_soon(r.uploads.complete, upload)
-            await trio.testing.wait_all_tasks_blocked()
-            nursery.start_soon(r.uploads.complete, upload)
-            nursery.start_soon(r.commit.publish, upload, "y")
-            await trio.testing.wait_all_tasks_blocked()
-            ledger.gate.set()
-        await r.uploads.complete(upload)
-        assert [verb for verb in store.log if verb[0] == "publish"] == [("publish", upload.id)]
-        assert upload.published is not None
-        assert upload.published.path == "x"

@@ -9,10 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.rings import rings
-from tests.test_commit import remembered, watched
+from tests.rings import NEVER, remembered, rings, watched
 from uploadd import commit as module
-from uploadd import errors
 from uploadd.commit import ALONE
 from uploadd.errors import NoSpace, StoreError, UploadError
 from uploadd.protocol.upload import Input, State, Upload
@@ -143,6 +141,21 @@ async def test_a_ledger_without_room_loses_nothing_and_goes_on(tmp_path: Path) -
         assert upload.offset == 8
 
 
+async def test_who_asks_again_hears_again_that_there_is_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Durable and not remembered is not settled, though nothing is left to flush."""
+    monkeypatch.setattr(module, "NO_ROOM_PAUSE", NEVER)
+    async with rings(tmp_path) as r:
+        upload = await r.written(b"data")
+        watched(r)[1].faults += [NoSpace("full"), NoSpace("full")]
+        for _ in range(2):
+            with pytest.raises(NoSpace):
+                await r.commit.settle(upload)
+        await r.commit.settle(upload)
+        assert upload.offset == 4
+
+
 async def test_an_end_is_remembered_as_soon_as_there_is_room(tmp_path: Path) -> None:
     """Neither comes back; what was cancelled makes room, what was published waits for it."""
     async with rings(tmp_path) as r:
@@ -177,48 +190,6 @@ async def test_an_intent_without_room_is_none(tmp_path: Path) -> None:
         assert not any(verb[0] == "publish" for verb in store.log)
         await r.uploads.complete(upload)
         assert store.published("x") == b"data"
-
-
-# --- ends that meet -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("waiting", [True, False])
-async def test_a_cancel_that_meets_a_finish_wins_before_the_intent(
-    tmp_path: Path, waiting: bool
-) -> None:
-    """While it waits for its batch, and while it is flushed; the end is remembered."""
-    async with rings(tmp_path) as r:
-        store = watched(r)[0]
-        gate = store.clog("flush")
-        if waiting:
-            r.commit.flush(await r.written())  # a batch that runs
-            await trio.testing.wait_all_tasks_blocked()
-        upload = await r.written(b"data", length=4, name="x")
-
-        async def finish() -> None:
-            with pytest.raises(errors.Gone):
-                await r.uploads.complete(upload)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(finish)
-            await trio.testing.wait_all_tasks_blocked()
-            nursery.start_soon(r.uploads.cancel, upload)
-            await trio.testing.wait_all_tasks_blocked()
-            gate.set()
-        assert (await remembered(r, upload)).state is State.CANCELLED
-        with pytest.raises(KeyError):
-            store.published("x")
-
-
-async def test_a_finish_whose_session_has_ended_goes_on(tmp_path: Path) -> None:
-    """Cancelled, it is published all the same."""
-    async with rings(tmp_path) as r:
-        upload = await r.written(b"data", length=4, name="x")
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await r.uploads.complete(upload)
-        await r.commit.drain()
-        assert upload.state is State.PUBLISHED
 
 
 async def test_draining_leaves_nothing_to_do_and_gives_up_without_room(tmp_path: Path) -> None:

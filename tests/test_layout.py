@@ -23,7 +23,7 @@ RINGS: tuple[tuple[str, ...], ...] = (
     ("protocol",),
     (
         *("store", "ledger", "latest", "watch", "hooks", "auth", "systemd", "metrics"),
-        *("masking", "budget", "rows"),
+        *("masking", "allocator", "budget", "rows"),
     ),
     ("commit", "work", "uploads", "recovery"),
     ("intake",),
@@ -35,7 +35,7 @@ RINGS: tuple[tuple[str, ...], ...] = (
 ASIDE: dict[str, tuple[str, ...]] = {
     "settings": ("errors",),
     "config": ("errors", "settings"),
-    "client": ("errors", "protocol", "masking", "latest"),
+    "client": ("errors", "protocol", "masking", "allocator", "latest"),
     "testing": tuple(room for ring in RINGS[:5] for room in ring),
 }
 # Who may import a room that stands aside; everybody else may not.

@@ -99,8 +99,9 @@ class Commit:
         work = self._agenda.work(upload)
         work.path = path
         await self._agenda.done(work)
-        if work.refusal is not None and upload.state is not State.PUBLISHED:
-            raise copy(work.refusal)
+        if (refusal := work.refusal) is not None and upload.state is not State.PUBLISHED:
+            refusal.offset = upload.offset  # it may have moved since
+            raise copy(refusal)
 
     async def forget(self, upload: Upload) -> None:
         """Remember the end of an upload that is gone, then remove its bytes.
@@ -112,10 +113,7 @@ class Commit:
         await self._agenda.done(work)
 
     async def drain(self) -> None:
-        """Wait until nothing is left to do, or no room to do it.
-
-        Whoever could bring more must have ended.
-        """
+        """Wait until nothing is left to do, or no room for it.  Who could bring more has ended."""
         self._full = False
         while not self._full and (self._agenda.pending or self._alone or self._in_batch):
             self._drained = trio.Event()

@@ -20,6 +20,7 @@ from typing import Final
 import trio
 
 from uploadd import __version__, errors, masking
+from uploadd.allocator import keep_buffers
 from uploadd.budget import Budget
 from uploadd.commit import Commit
 from uploadd.config import Config
@@ -57,6 +58,7 @@ async def serve(config: Config, *, on_ready: Callable[[str], None]) -> None:
     Raises CannotStart; MediumFailed when the medium cannot be trusted any more.
     """
     masking.install()
+    keep_buffers()
     rules = _rules(config)
     async with _opened(config) as uploads:
         budget = Budget(config.limits.memory, config.limits.max_chunk)

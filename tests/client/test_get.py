@@ -195,7 +195,6 @@ async def test_a_lost_connection_goes_on_where_it_was(folder: Path) -> None:
 async def half(url: str, web: Web) -> None:
     """Leave a part behind, as kill -9 would."""
     web.cuts = [500_000]
-    web.etag, etag = web.etag, web.etag
     with trio.CancelScope() as scope:
         answer = web.answer
 

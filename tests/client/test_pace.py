@@ -58,37 +58,39 @@ def test_a_chunk_is_never_larger_than_the_server_takes(
 
 def test_waiting_grows_from_a_fifth_of_a_second_to_ten() -> None:
     """Doubled each time, and all of it left to chance."""
-    backoff = Backoff(1e9, 0.0, chance=lambda: 1.0)
+    backoff = Backoff(1e9, chance=lambda: 1.0)
     waits = [backoff.next(0.0) for _ in range(8)]
     assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
     rng = random.Random(1)
-    spread = [Backoff(1e9, 0.0, chance=rng.random).next(0.0) for _ in range(1000)]
+    spread = [Backoff(1e9, chance=rng.random).next(0.0) for _ in range(1000)]
     assert 0.0 <= min(x for x in spread if x is not None) < BASE_SECONDS / 20
     assert BASE_SECONDS * 0.95 < max(x for x in spread if x is not None) <= BASE_SECONDS
 
 
 def test_waiting_starts_over_when_bytes_moved() -> None:
     """The network is well again."""
-    backoff = Backoff(1e9, 0.0, chance=lambda: 1.0)
+    backoff = Backoff(1e9, chance=lambda: 1.0)
     assert backoff.fresh
     for _ in range(5):
         backoff.next(0.0)
     assert not backoff.fresh
-    backoff.moved(1.0)
+    backoff.moved()
     assert backoff.fresh
     assert backoff.next(1.0) == BASE_SECONDS
 
 
 @given(st.floats(0, 1000), st.lists(st.floats(0, 100), min_size=1))
-def test_patience_is_counted_from_the_last_progress(patience: float, steps: list[float]) -> None:
-    """However many attempts were made meanwhile."""
-    backoff = Backoff(patience, 0.0)
-    moved = now = 0.0
+def test_patience_is_counted_from_the_first_failure(patience: float, steps: list[float]) -> None:
+    """Since bytes last moved, however many attempts were made; a long rest before costs none."""
+    backoff = Backoff(patience)
+    since: float | None = None
+    now = 1e6
     for step in steps:
         now += step
+        since = now if since is None else since
         delay = backoff.next(now)
-        assert (delay is None) == (now - moved >= patience)
+        assert (delay is None) == (now - since >= patience)
         assert delay is None or 0.0 <= delay <= CAP_SECONDS
-        if step > 50:
-            backoff.moved(now)
-            moved = now
+        if delay is None or step > 50:
+            backoff.moved()
+            since = None

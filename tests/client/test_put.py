@@ -13,7 +13,7 @@ import trio
 
 from tests.client.daemon import daemon
 from uploadd.client import errors, exits, put, report, session
-from uploadd.client.put import Batch, Order
+from uploadd.client.batch import Batch, Order
 from uploadd.client.report import Screen
 from uploadd.client.state import Known, States, directory
 
@@ -100,6 +100,7 @@ def test_a_token_never_stands_on_the_command_line(
         ["a", "--jobs", "0"],
         ["a", "ftp://host"],
         ["a", "--token-file", "nothing"],
+        ["a", "--token-file", "/dev/null"],
     ],
 )
 def test_a_mistake_of_usage_exits_with_2(
@@ -111,6 +112,15 @@ def test_a_mistake_of_usage_exits_with_2(
     assert out == ""
     assert err.startswith("uploadd put: ")
     assert "→ uploadd put FILE... [URL]" in err
+
+
+def test_a_token_that_is_no_word_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be half of one, or another secret."""
+    monkeypatch.setenv("UPLOADD_TOKEN", "s3cret\r\nHost: evil")
+    assert put.main(parse("a")) == exits.USAGE
+    assert "s3cret" not in capsys.readouterr().err
 
 
 def test_an_unknown_option_is_one_too(capsys: pytest.CaptureFixture[str]) -> None:

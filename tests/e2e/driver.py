@@ -14,7 +14,6 @@ import hashlib
 import os
 import random
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -25,13 +24,14 @@ import trio
 
 from tests.e2e import faults
 from tests.e2e.oracle import LEDGER, History, content, read_history, verify
+from uploadd import ledger
 from uploadd.commit import ALONE, Commit
 from uploadd.errors import Gone, NotFound, StoreError, UploadError
 from uploadd.intake import Intake, drain
 from uploadd.ledger import Ledger
 from uploadd.protocol.upload import State, Upload
 from uploadd.recovery import recover
-from uploadd.store import settle
+from uploadd.store import disk, settle
 from uploadd.store.contract import MediumFailed
 from uploadd.store.file import FileStore
 from uploadd.uploads import Claim, Uploads
@@ -385,20 +385,23 @@ class EarlyCommit(Commit):
 async def opened(
     dir: str, history: History, *, durable: bool = True, broken: str | None = None
 ) -> AsyncIterator[Bench]:
-    """A bench on *dir*, recovered.  Leaving it ends everything; nothing is flushed."""
+    """A bench on *dir*, recovered.  Leaving it ends everything; nothing is flushed.
+
+    *broken* is a mistake: of these three, or of `_break`.
+    """
     store = FileStore(dir, durable=durable and broken != "no flush")
     try:
-        ledger = Ledger(os.path.join(dir, LEDGER), durable=durable)
+        rows = Ledger(os.path.join(dir, LEDGER), durable=durable and broken != "no commit")
         try:
-            await recover(store, ledger)
-            commit = (EarlyCommit if broken == "early" else Commit)(store, ledger, now=time.time)
-            uploads = Uploads(store, ledger, commit, template=TEMPLATE)
+            await recover(store, rows)
+            commit = (EarlyCommit if broken == "early" else Commit)(store, rows)
+            uploads = Uploads(store, rows, commit, template=TEMPLATE)
             async with trio.open_nursery() as nursery:
                 await nursery.start(commit.run)
                 yield Bench(uploads, history, nursery)
                 nursery.cancel_scope.cancel()
         finally:
-            await ledger.aclose()
+            await rows.aclose()
     finally:
         await store.aclose()
 
@@ -420,6 +423,20 @@ async def _play(dir: str, history: History, scenario: str, seed: int, **how: Any
     return outcome
 
 
+def _break(mistake: str | None) -> None:
+    """Make one of the mistakes that the oracle must find, for the rest of this process."""
+    sync_data = disk.sync_data
+
+    def sync_again(fds: Sequence[int]) -> list[OSError | None]:
+        failed = zip(fds, sync_data(fds), strict=True)
+        return [sync_data([fd])[0] if error else None for fd, error in failed]
+
+    if mistake == "no folder sync":
+        settle._sync_folders = lambda *_: None
+    elif mistake == "sync again":
+        disk.sync_data = sync_again
+
+
 def run(
     dir: str,
     history: str,
@@ -427,8 +444,10 @@ def run(
     seed: int = 0,
     *,
     rules: Sequence[str] = (),
+    below: str = "",
     trace: str | None = None,
     listener: str | None = None,
+    pages: int = 0,
     **how: Any,
 ) -> dict[str, Any]:
     """Play *scenario*: how it ended, and how often the fault *rules* struck.
@@ -436,13 +455,15 @@ def run(
     It ends "done", or "gave up" on an upload that was refused again and again, or "stopped" as a
     failing medium demands, or "not started".  Anything else raises.
 
-    *listener* is a pipe that gets every line of the history; *how* is for `opened`.
+    Only calls in the folder *below* the store count for them.  *listener* is a pipe that gets
+    every line of the history; a checkpoint is made after *pages*, if given; *how* is for `opened`.
     """
-    if how.get("broken") == "no folder sync":
-        settle._sync_folders = lambda *_: None
+    _break(how.get("broken"))
+    if pages:
+        ledger.CHECKPOINT_PAGES = pages  # type: ignore[misc] - Final, but not here
     told = History(history, os.open(listener, os.O_WRONLY) if listener else -1)
     if rules or trace:
-        faults.arm(dir, rules, trace)
+        faults.arm(os.path.join(dir, below), rules, trace)
     outcome = trio.run(partial(_play, dir, told, scenario, seed, **how))
     if not (rules or trace):
         return {"outcome": outcome, "hits": 0}

@@ -13,7 +13,7 @@ import json
 import os
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -37,11 +37,15 @@ def content(seed: int, length: int) -> bytes:
 
 
 class History:
-    """Appends to a history; *listener* (a descriptor) gets every line as well."""
+    """Appends to a history; *listener* (a descriptor) gets every line as well.
+
+    `told` is called after each, for those who want to do harm at such moments.
+    """
 
     def __init__(self, path: str, listener: int = -1) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self.path = path
+        self.told: Callable[[], None] = lambda: None
         self._fd, self._listener = os.open(path, flags, 0o600), listener
 
     def add(self, fact: str, id: str, **more: object) -> None:
@@ -51,6 +55,7 @@ class History:
         os.fsync(self._fd)
         if self._listener >= 0:
             os.write(self._listener, line)
+        self.told()
 
     def close(self) -> None:
         os.close(self._fd)
@@ -73,6 +78,11 @@ class Told:
     @property
     def content(self) -> bytes:
         return content(self.seed, self.length)
+
+
+def is_promise(line: bytes) -> bool:
+    """Whether a line of a history says what was told, and not what was only asked for."""
+    return json.loads(line)["fact"] in ("enrolled", "offset", "published", "gone")
 
 
 def read_history(path: str) -> dict[str, Told]:

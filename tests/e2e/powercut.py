@@ -50,10 +50,33 @@ class Disk:
         finally:
             os.close(fd)
 
+    def turn_read_only(self) -> None:
+        """What the kernel does when it finds the file system damaged, to open files as well."""
+        _run("mount", "-o", "remount,errors=remount-ro", self.folder)
+        loop = _run("findmnt", "-no", "SOURCE", self.folder).strip()
+        trigger = Path("/sys/fs/ext4", os.path.basename(loop), "trigger_fs_error")
+        trigger.write_text("a test")
+
     def restore(self) -> None:
         """Power again: what is mounted now is what was on the disk.  Nobody may have it open."""
         _run("umount", self.folder)
         self._mount()
+        if not self._works():  # a foreign mount namespace keeps the old one: work on a copy
+            _run("umount", self.folder)
+            copy = self._image.with_suffix(".copy")
+            _run("cp", "--sparse=always", self._image, copy)
+            copy.rename(self._image)
+            self._mount()
+
+    def _works(self) -> bool:
+        fd = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        return True
 
     def close(self) -> None:
         """Unmount it and remove every trace."""
@@ -69,8 +92,7 @@ class Disk:
         self._place.rmdir()
 
 
-def _run(*command: str | Path) -> None:
+def _run(*command: str | Path) -> str:
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"  # mkfs is there, also for users
-    subprocess.run(
-        command, check=True, capture_output=True, text=True, env={**os.environ, "PATH": path}
-    )
+    added = {**os.environ, "PATH": path}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=added).stdout

@@ -393,14 +393,22 @@ def test_a_new_upload_may_send_at_once_as_much_as_initial() -> None:
     assert server.alive == 0
 
 
-@pytest.mark.parametrize("member", ["upload", "key"])
-def test_an_upload_that_goes_on_has_no_credit_before_ready(member: str) -> None:
+def test_an_upload_that_goes_on_has_no_credit_before_ready() -> None:
     """Its offset is not known before."""
     server = opened()
-    say(server, type="begin", ref=1, **{member: "x"})
+    say(server, type="begin", ref=1, upload="x")
     (ended,) = send(server, 1, 0, b"x")
     assert isinstance(ended, Ended)
     assert one(server)["code"] == "credit-exceeded"
+
+
+def test_a_key_costs_no_round_trip() -> None:
+    """Most keys are new; what a known one has further on, the shell says."""
+    server = opened()
+    say(server, type="begin", ref=1, key="k" * 22)
+    (chunk,) = send(server, 1, 0, b"x")
+    assert (chunk.ref, chunk.at) == (1, 0)
+    assert not server.has_output
 
 
 def test_a_chunk_must_end_at_or_below_the_limit() -> None:

@@ -140,11 +140,10 @@ def test_credit_is_what_may_still_be_sent() -> None:
     assert client.credit(1) == 0
 
 
-@pytest.mark.parametrize("member", ["upload", "key"])
-def test_an_upload_that_goes_on_waits_for_ready(member: str) -> None:
+def test_an_upload_that_goes_on_waits_for_ready() -> None:
     """And begins where the server says."""
     client = opened()
-    client.begin(1, upload="u1" if member == "upload" else None, key="k" * 22)
+    client.begin(1, upload="u1", key="k" * 22)
     assert client.credit(1) == 0
     with pytest.raises(LocalError):
         client.chunk(1, 0, b"x")

@@ -9,11 +9,11 @@ import base64
 import hashlib
 import json
 import logging
+import struct
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
-import h11
 import pytest
 import trio
 from hypothesis import given, settings
@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from tests import wire
+from tests.caller import Caller
 from tests.serve.desk import PATIENCE, Desk, open_desk, virtual
 from tests.strategies import chunked
 from tests.wire import frame, handshake, head
@@ -36,121 +37,42 @@ def get(target: bytes = b"/", *lines: bytes, method: bytes = b"GET") -> bytes:
     return head(*lines, method=method, target=target, host=LOCAL)
 
 
-class Answer(NamedTuple):
-    """What came back to one request."""
-
-    status: int
-    fields: dict[str, str]
-    body: bytes
-
-    @property
-    def code(self) -> str:
-        """The code of a problem document."""
-        return str(json.loads(self.body)["code"])
-
-    @property
-    def closes(self) -> bool:
-        """Whether the answer says that it is the last."""
-        return self.fields.get("connection") == "close"
-
-
-class Caller:
-    """A client at the other end of one connection."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self.stream = stream
-        self._unread = b""
-
-    async def say(self, data: bytes) -> None:
-        """Send *data*; it does not matter whether somebody is still there."""
-        await self.stream.send_all(data)
-
-    async def answer(self, method: str = "GET") -> Answer:
-        """The next answer."""
-        conn = h11.Connection(h11.CLIENT)
-        conn.send(h11.Request(method=method, target="/", headers=[("Host", "x")]))
-        conn.send(h11.EndOfMessage())
-        if self._unread:
-            conn.receive_data(self._unread)
-        body, told = b"", None
-        with trio.fail_after(PATIENCE):
-            while not isinstance(event := conn.next_event(), h11.EndOfMessage):
-                if event is h11.NEED_DATA:
-                    conn.receive_data(bytes(await self.stream.receive_some(65536)))
-                elif isinstance(event, h11.Response):
-                    told = event
-                elif isinstance(event, h11.Data):
-                    body += event.data
-        assert told is not None
-        self._unread = conn.trailing_data[0]
-        fields = {name.decode().lower(): value.decode() for name, value in told.headers}
-        return Answer(told.status_code, fields, body)
-
-    async def ask(self, data: bytes, method: str = "GET") -> Answer:
-        """Send *data* and hear the next answer."""
-        await self.say(data)
-        return await self.answer(method)
-
-    async def ended(self) -> bool:
-        """Whether nothing more comes: waits until the connection ends or says something."""
-        with trio.fail_after(PATIENCE):
-            return not self._unread and not await self.stream.receive_some(9)
-
-    async def upgraded(self, request: bytes = b"") -> dict[str, str]:
-        """Do the handshake; the fields of the answer."""
-        await self.say(request or handshake())
-        told = b""
-        with trio.fail_after(PATIENCE):
-            while b"\r\n\r\n" not in told:
-                told += await self.stream.receive_some(65536)
-        first, _, rest = told.partition(b"\r\n\r\n")
-        self._unread = rest
-        lines = first.decode().split("\r\n")
-        assert lines[0].startswith("HTTP/1.1 101 "), lines
-        pairs = (line.split(": ", 1) for line in lines[1:])
-        return {name.lower(): value for name, value in pairs}
-
-    async def frame(self) -> wire.Frame:
-        """The next frame of a session."""
-        with trio.fail_after(PATIENCE):
-            while (found := wire.next_frame(self._unread)) is None:
-                data = await self.stream.receive_some(65536)
-                assert data, "the connection ended"
-                self._unread += data
-        self._unread = self._unread[found[0] :]
-        return found[1]
-
-    async def message(self) -> dict[str, Any]:
-        """The next text message of a session."""
-        one = await self.frame()
-        assert one.opcode == wire.TEXT, one
-        told: dict[str, Any] = json.loads(one.payload)
-        return told
-
-    async def close_code(self) -> int:
-        """What the server's Close says; other frames before it are passed over."""
-        while (one := await self.frame()).opcode != wire.CLOSE:
-            pass
-        return int.from_bytes(one.payload[:2], "big")
-
-
 class House:
     """A front door, and callers at it."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.door = FrontDoor(desk.uploads, desk.budget, desk.rules, version="1")
-        self.served = 0
+        self._callers: list[Caller] = []
+        self._served = 0
+        self._silence = trio.Event()
 
     def call(self) -> Caller:
         """Open a connection."""
         ours, theirs = memory_stream_pair()
-        self.desk.nursery.start_soon(self._serve, ours)
-        return Caller(theirs)
+        self._callers.append(Caller(theirs, PATIENCE))
+        self.desk.nursery.start_soon(self.serve, ours)
+        return self._callers[-1]
 
-    async def _serve(self, stream: trio.abc.HalfCloseableStream) -> None:
+    async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
+        """Serve one connection."""
+        self._served += 1
         await self.door.serve(stream)
-        self.served += 1
+        self._served -= 1
+        self._silence.set()
+
+    async def silence(self) -> None:
+        """Wait until every connection has ended."""
+        with trio.fail_after(PATIENCE):
+            while self._served:
+                self._silence = trio.Event()
+                await self._silence.wait()
+
+    async def hang_up(self) -> None:
+        """Let every caller go."""
+        for caller in self._callers:
+            await caller.stream.aclose()
+        await self.silence()
 
 
 @asynccontextmanager
@@ -159,6 +81,7 @@ async def open_house(*, failures: int = 0, **limits: Any) -> AsyncIterator[House
     async with open_desk(**limits) as desk:
         house = House(desk)
         yield house
+        await house.hang_up()
         assert house.door.failures == failures
         assert house.door.sessions == set()
 
@@ -209,15 +132,20 @@ async def test_a_connection_on_which_nothing_is_said_ends_in_silence() -> None:
 
 @virtual
 async def test_a_peer_that_goes_is_the_weather() -> None:
-    """At once, in the middle of a head, and with the answer unread."""
+    """At once, in the middle of a head, with the answer unread, or out of a session."""
     async with open_house() as house:
+        start = trio.current_time()
         for said in (b"", b"GET / HT", get(), handshake(), handshake() + b"x"):
             caller = house.call()
             await caller.say(said)
             await caller.stream.aclose()
-        await wait_all_tasks_blocked()
-        await trio.sleep(100)
-        assert house.served == 5
+        caller = house.call()
+        await caller.upgraded()
+        await caller.say(wire.text({"type": "hello"}))
+        await caller.message()
+        await caller.stream.aclose()
+        await house.silence()
+        assert trio.current_time() == start
 
 
 PIPELINED = [get(b"/-/info"), get(b"/nowhere"), get(b"/", method=b"HEAD"), get(b"/-/info")]
@@ -353,10 +281,8 @@ async def test_info_tells_limits_and_protocols() -> None:
 async def test_a_wish_to_close_is_granted() -> None:
     """Of HTTP/1.1 and of HTTP/1.0."""
     async with open_house() as house:
-        for request in (
-            get(b"/", b"Connection: close"),
-            b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n",
-        ):
+        old = b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"
+        for request in (get(b"/", b"Connection: close"), old):
             caller = house.call()
             assert (await caller.ask(request)).status == 200
             assert await caller.ended()
@@ -468,11 +394,12 @@ async def test_a_handshake_opens_a_session() -> None:
         assert len(house.door.sessions) == 1
         await caller.say(frame(wire.PING, b"there?"))
         assert await caller.frame() == wire.Frame(wire.PONG, b"there?")
+        start = trio.current_time()
         await caller.say(frame(wire.CLOSE, b"\x03\xe8"))
         assert await caller.close_code() == 1000
         assert await caller.ended()
-        await wait_all_tasks_blocked()
-        assert house.door.sessions == set()
+        await house.silence()
+        assert trio.current_time() == start
 
 
 @virtual
@@ -501,7 +428,6 @@ NOT_QUITE = {
     "a frame behind it": (handshake() + wire.text({"type": "hello"}), 426),
     "a request behind it": (handshake() + get(b"/-/info"), 426),
     "h2c": (handshake(b"Upgrade: h2c", without=b"Upgrade"), 426),
-    "another path": (handshake(target=b"/"), 404),
 }
 
 
@@ -522,6 +448,29 @@ async def test_a_handshake_that_is_none_gets_its_answer_and_nothing_behind_it_do
             assert answer.fields["sec-websocket-version"] == "13"
         assert await caller.ended()
         assert house.door.sessions == set()
+
+
+@virtual
+async def test_who_asks_for_another_protocol_gets_its_answer_and_no_second_one() -> None:
+    """Both sides of a proxy must agree on where the conversation ended."""
+    async with open_house() as house:
+        caller = house.call()
+        lines = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: x")
+        assert (await caller.ask(get(b"/", *lines) + get())).status == 200
+        assert await caller.ended()
+
+
+@virtual
+async def test_sessions_live_at_one_path() -> None:
+    """And the methods of that path are told to others."""
+    async with open_house() as house:
+        for target, status in ((b"/", 404), (b"/-/ws/", 404), (b"/-/ws?a=b", 101)):
+            caller = house.call()
+            if status == 101:
+                await caller.upgraded(handshake(target=target))
+            else:
+                assert (await caller.ask(handshake(target=target))).status == status
+                assert await caller.ended()
 
 
 @virtual
@@ -577,6 +526,8 @@ OFFENCES = {
     "fragments without end": (frame(wire.BINARY, fin=False) + frame(0, fin=False) * 999, 1008),
     "no JSON": (wire.text("no JSON") + frame(wire.PING, b"x") * 99, 4400),
     "no JSON, and much behind it": ((wire.text("no JSON") + frame(wire.PING)) * 99, 4400),
+    "text that is not UTF-8": (frame(wire.TEXT, b'{"type":"\xff"}'), 4400),
+    "half a character": (frame(wire.TEXT, b"\xc3"), 4400),
     "brackets": (wire.text("[" * 8000), 4400),
     "no chunk": (frame(wire.BINARY, b"x") + frame(wire.PING, b"x") * 99, 1002),
     "no hello": (wire.text({"type": "drained"}), 4400),
@@ -594,10 +545,12 @@ async def test_an_offence_is_answered_by_its_close_code(what: str) -> None:
                 caller = house.call()
                 await caller.upgraded()
                 await caller.say(hello + offence)
-                await caller.say(frame(wire.PING, b"x") * 10 + wire.text("{}"))
+                with suppress(trio.BrokenResourceError):
+                    await caller.say(frame(wire.PING, b"x") * 10 + wire.text("{}"))
                 assert await caller.close_code() == code
-                await caller.say(frame(wire.PING, b"x"))
-                await caller.say(frame(wire.CLOSE, b"\x03\xe8") + frame(wire.PING, b"x"))
+                with suppress(trio.BrokenResourceError):
+                    await caller.say(frame(wire.PING, b"x"))
+                    await caller.say(frame(wire.CLOSE, b"\x03\xe8") + frame(wire.PING, b"x"))
                 assert await caller.ended()
 
 
@@ -631,9 +584,30 @@ async def test_an_outstanding_ping_keeps_no_session_open() -> None:
             else:
                 session.drain(1, 5)
                 assert await caller.close_code() == 1012
-            with trio.fail_after(3):
-                while house.door.sessions:
-                    await trio.sleep(0.1)
+            await trio.sleep(3)
+            assert house.door.sessions == set()
+
+
+@virtual
+async def test_a_session_that_still_writes_when_its_peer_has_gone_may_be_pinged() -> None:
+    """It looks quiet from outside, and nobody is there to hear the ping."""
+    async with open_house() as house:
+        caller = house.call()
+        await caller.upgraded()
+        await caller.say(wire.text({"type": "hello"}) + wire.text({"type": "begin", "ref": 1}))
+        assert (await caller.message())["type"] == "welcome"
+        id = (await caller.message())["upload"]
+        stuck = house.desk.store.stick(id)
+        await caller.say(frame(wire.BINARY, wire.chunk(1, 0, b"abc")))
+        await wait_all_tasks_blocked()
+        await caller.stream.aclose()
+        await wait_all_tasks_blocked()
+        [session] = house.door.sessions
+        session.check_alive(trio.current_time() + 30)
+        await wait_all_tasks_blocked()
+        stuck.set()
+        await house.silence()
+        assert await (await house.desk.greeted()).back(1, id) == 3
 
 
 @virtual
@@ -740,7 +714,7 @@ async def open_street(house: House) -> AsyncIterator[Caller]:
     async with listeners[0] as listener:
         client = await trio.open_tcp_stream(*listener.socket.getsockname()[:2])
         async with client:
-            house.desk.nursery.start_soon(house.door.serve, await listener.accept())
+            house.desk.nursery.start_soon(house.serve, await listener.accept())
             yield Caller(client)
 
 
@@ -789,9 +763,6 @@ async def test_a_real_socket_that_is_reset_is_the_weather() -> None:
             await caller.message()
             await caller.say(wire.text({"type": "begin", "ref": 1})[:9])
             assert isinstance(caller.stream, trio.SocketStream)
-            caller.stream.setsockopt(
-                trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, bytes([1] + [0] * 7)
-            )
-        with trio.fail_after(30):
-            while house.door.sessions:
-                await trio.sleep(0.01)
+            at_once = struct.pack("ii", 1, 0)
+            caller.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, at_once)
+        await house.silence()

@@ -381,5 +381,33 @@ async def test_what_we_send_goes_out_as_it_is(nursery: trio.Nursery) -> None:
     await gated.stream.wait_send_all_might_not_block()
     nursery.start_soon(gated.stream.send_all, b"anything")
     assert await gated.peer.receive_some() == b"anything"
+    gated.stream.closing()
     await gated.stream.aclose()
     assert await gated.peer.receive_some() == b""
+
+
+async def test_a_library_that_just_hangs_up_is_helped_to_a_word() -> None:
+    """It does so over text that is not UTF-8, and the peer would never learn whose fault it was."""
+    gated = Gated()
+    await gated.stream.aclose()
+    [told] = wire.frames(await gated.peer.receive_some())
+    assert told == wire.Frame(CLOSE, (4400).to_bytes(2, "big"))
+    assert await gated.peer.receive_some() == b""
+
+
+async def test_who_has_said_close_already_is_told_nothing_more() -> None:
+    """Neither by a refusal nor by the peer's own Close is there anything left to say."""
+    for said in (GOODBYE, frame(TEXT, b"x", masked=False)):
+        gated = Gated()
+        await gated.passes([said])
+        await gated.stream.aclose()
+        assert await gated.peer.receive_some() == b""
+
+
+async def test_a_refusal_before_anybody_listened_is_told_when_somebody_does() -> None:
+    """The peer may break the rules right behind the handshake."""
+    gated = Gated()
+    gated.stream.on_refusal = lambda refusal: None
+    await gated.passes([frame(TEXT, b"x", masked=False)])
+    gated.stream.on_refusal = gated.refusals.append
+    assert [refusal.code for refusal in gated.refusals] == [1002]

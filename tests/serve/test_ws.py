@@ -373,6 +373,45 @@ async def test_a_key_finds_its_upload_again() -> None:
 
 
 @virtual
+async def test_a_small_file_whose_answer_was_lost_is_stored_once() -> None:
+    """Begin, key and the last chunk in one go, and the same again: done, and one file."""
+    async with open_desk() as desk:
+        urls = set()
+        for _ in range(2):
+            peer = await desk.greeted()
+            await peer.begin(1, name="a", length=3, key=KEY)
+            await peer.chunk(1, 0, b"abc", last=True)
+            while (told := await peer.hear())["type"] != "done":
+                assert told["type"] == "ready"
+            urls.add(told["url"])
+            peer.hang_up()
+            await peer.ended.wait()
+        assert len(urls) == 1
+        assert desk.store.published("a") == b"abc"
+        with pytest.raises(KeyError):
+            desk.store.published("a-2")
+
+
+@virtual
+async def test_a_chunk_under_a_key_that_is_further_on_is_told_where_to_go_on() -> None:
+    """Once, and not finally; the next begin is ready there, and no byte is written twice."""
+    async with open_desk() as desk:
+        one, two = await desk.greeted(), await desk.greeted()
+        await one.up(name="a", length=6, key=KEY)
+        await one.chunk(1, 0, b"abc", flush=True)
+        await one.hear_acked(1, 3)
+        await two.begin(1, name="a", length=6, key=KEY)
+        await two.chunk(1, 0, b"xyz")
+        error = await two.hear()
+        assert (error["code"], error["final"], error["offset"]) == ("offset-mismatch", False, 3)
+        await two.begin(1, name="a", length=6, key=KEY)
+        assert (await two.hear_of("ready"))["offset"] == 3
+        await two.chunk(1, 3, b"def", last=True)
+        await two.hear_of("done")
+        assert desk.store.published("a") == b"abcdef"
+
+
+@virtual
 async def test_a_key_finds_its_upload_whose_length_was_told_at_the_end() -> None:
     """Whoever says again what it said at first is answered as at first."""
     async with open_desk() as desk:

@@ -58,6 +58,13 @@ def parse(url: str) -> Address:
     )
 
 
+def check_token(token: str) -> str:
+    """*token*, if it can be said in a header.  Raises ValueError, which does not repeat it."""
+    if not token or not all("!" <= c <= "~" for c in token):
+        raise ValueError("a token is one word of ASCII")
+    return token
+
+
 async def open_stream(address: Address, context: ssl.SSLContext | None = None) -> Stream:
     """Connect; with TLS, shake hands.  *context*: which certificates to believe.
 

@@ -10,8 +10,9 @@ from typing import Final
 
 import trio
 
+from uploadd.allocator import keep_buffers
 from uploadd.client import exits
-from uploadd.client.allocator import keep_buffers
+from uploadd.client.address import check_token
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 
@@ -30,14 +31,18 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def token(args: argparse.Namespace) -> str | None:
-    """The token to show, never from the command line, which everybody on the host can read."""
-    if args.token_file is None:
-        return os.environ.get("UPLOADD_TOKEN") or None
-    try:
-        with open(args.token_file, encoding="ascii") as file:
-            return file.read().strip() or None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the token in {args.token_file}: {error}") from error
+    """The token to show, never from the command line, which everybody on the host can read.
+
+    Raises UsageError, ValueError.
+    """
+    said = os.environ.get("UPLOADD_TOKEN", "")
+    if args.token_file is not None:
+        try:
+            with open(args.token_file, encoding="utf-8") as file:
+                said = file.read().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read the token in {args.token_file}: {error}") from error
+    return check_token(said) if said or args.token_file is not None else None
 
 
 def run(work: Callable[[], Awaitable[int]], interrupted: Callable[[], None]) -> int:

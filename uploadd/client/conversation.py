@@ -77,8 +77,12 @@ class Conversation:
 
     # --- for uploads ---------------------------------------------------------------------------
 
-    def begin(self, what: Begin, listener: Listener, ref: int | None = None) -> Run:
+    def begin(
+        self, what: Begin, listener: Listener, ref: int | None = None, *, at_once: bool = False
+    ) -> Run:
         """Begin a run; under *ref* when that was refused, but not finally, in this conversation.
+
+        *at_once*: its first chunk does not wait for the server to be ready.
 
         Raises LocalError: what is to be said does not fit into a message.
         """
@@ -86,7 +90,7 @@ class Conversation:
             ref = self._next_ref
         self.machine.begin(ref, **what._asdict())
         self._next_ref = max(self._next_ref, ref + 1)
-        run = Run(ref, listener, at_once=what.upload is None and what.key is None)
+        run = Run(ref, listener, at_once=at_once)
         self._runs[ref] = run
         self.wake()
         return run

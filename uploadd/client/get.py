@@ -65,7 +65,7 @@ class Download:
         self._part = Part(self._target(name_in_url(where)))
         self._bar: Bar | None = None
         self._first: int | None = None  # bytes that were here before
-        self._backoff: Backoff | None = None
+        self._backoff = Backoff(FIRST_PATIENCE)
 
     def _target(self, name: str) -> str:
         if self._output is None:
@@ -75,7 +75,6 @@ class Download:
     async def run(self) -> int:
         """Fetch it; the exit code."""
         began = time.monotonic()
-        self._backoff = Backoff(FIRST_PATIENCE, trio.current_time())
         try:
             while True:
                 try:
@@ -90,7 +89,6 @@ class Download:
         return exits.OK
 
     async def _pause(self, error: ServerUnavailable) -> None:
-        assert self._backoff is not None
         delay = self._backoff.next(trio.current_time())
         if delay is None:
             raise error
@@ -104,7 +102,6 @@ class Download:
         try:
             exchange = Exchange(self._where, stream)
             response = await exchange.get(self._fields + self._part.conditions())
-            assert self._backoff is not None
             self._backoff.patience = PATIENCE
             if response.status not in (200, 206, 416):
                 body = await exchange.read_all(MAX_PROBLEM)
@@ -139,7 +136,8 @@ class Download:
         """Write the body of *response* where it belongs; whether the file is whole now."""
         part = self._part
         start, total = response.span
-        if response.status != 200 and (start or total) != part.size:
+        behind = total if response.status == 416 else start
+        if response.status != 200 and behind != part.size:
             part.forget()  # it is a part of nothing that is there
             return False
         anew = response.status == 200
@@ -156,11 +154,10 @@ class Download:
 
     async def _write(self, exchange: Exchange, total: int | None) -> None:
         part = self._part
-        assert self._backoff is not None
         self._bar = self._bar or self._screen.bar(os.path.basename(part.target), total)
         while data := await exchange.read():
             await trio.to_thread.run_sync(part.append, data)
-            self._backoff.moved(trio.current_time())
+            self._backoff.moved()
             if self._bar is not None:
                 self._bar.show(part.size, part.size, total)
 

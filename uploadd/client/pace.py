@@ -43,24 +43,24 @@ class Pace:
 class Backoff:
     """Full jitter: anything up to 0.2 s, then up to the double each time, at most 10 s.
 
-    *patience*: seconds without progress after which it is enough.
+    *patience*: seconds for which it is tried again and again without progress.  They count from
+    the first failure: that nothing moved before may be because nothing was to be moved.
     """
 
-    def __init__(
-        self, patience: float, now: float, chance: Callable[[], float] = random.random
-    ) -> None:
+    def __init__(self, patience: float, chance: Callable[[], float] = random.random) -> None:
         self.patience = patience
         self._chance = chance
         self._attempts = 0
-        self._since = now
+        self._since = 0.0
 
-    def moved(self, now: float) -> None:
+    def moved(self) -> None:
         """Bytes moved: start over."""
         self._attempts = 0
-        self._since = now
 
     def next(self, now: float) -> float | None:
         """Seconds to wait before the next attempt; None when patience is at its end."""
+        if self.fresh:
+            self._since = now
         if now - self._since >= self.patience:
             return None
         bound = min(CAP_SECONDS, BASE_SECONDS * (1 << min(self._attempts, 16)))

@@ -63,7 +63,7 @@ class Client:
         self._connect = connect
         self._patience = patience
         self._tell = tell or (lambda notice: None)
-        self._backoff = self._new_backoff(min(FIRST_PATIENCE, patience))
+        self._backoff = Backoff(min(FIRST_PATIENCE, patience), chance)
         self._running = trio.CapacityLimiter(AT_ONCE)
         self._open: Conversation | None = None
         self._attempt = _Attempt()
@@ -94,8 +94,8 @@ class Client:
         what = Begin(name, length, media_type, extra, digest, resume, key)
         async with self._running, open_source(source, length) as opened:
             if self._running.borrowed_tokens == 1 and self._open is None:
-                self._backoff.moved(trio.current_time())  # nothing was asked for until now
-            backoff = self._new_backoff(self._patience)
+                self._backoff.moved()  # nothing was asked for until now
+            backoff = Backoff(self._patience, self._chance)
             done = await Uploading(self, opened, what, backoff, progress, begun).run()
         return Stored(urljoin(self.url, done.url), done.upload, done.length)
 
@@ -125,8 +125,9 @@ class Client:
                 continue
             not_before = trio.current_time() + delay
             await self._asked.wait()
-            self._tell(f"{ended.error.message}; trying again in {delay:.1f} s")
-            await trio.sleep_until(not_before)
+            if trio.current_time() < not_before:
+                self._tell(f"{ended.error.message}; trying again in {delay:.1f} s")
+                await trio.sleep_until(not_before)
 
     async def _converse(self) -> tuple[Conversation | None, Ended]:
         """Connect, and converse to the end."""
@@ -135,7 +136,7 @@ class Client:
                 messages = await self._connect(nursery)
             except UploadFailed as error:
                 return None, Ended(error)
-            conversation = Conversation(messages, self._moved)
+            conversation = Conversation(messages, self._backoff.moved)
             try:
                 return conversation, await conversation.run(partial(self._opened, conversation))
             finally:
@@ -162,12 +163,6 @@ class Client:
         delay = self._backoff.next(trio.current_time())
         return delay if delay is None or ended.after is None else ended.after + delay
 
-    def _new_backoff(self, patience: float) -> Backoff:
-        return Backoff(patience, trio.current_time(), self._chance)
-
-    def _moved(self) -> None:
-        self._backoff.moved(trio.current_time())
-
 
 @asynccontextmanager
 async def open_client(
@@ -180,10 +175,12 @@ async def open_client(
 ) -> AsyncIterator[Client]:
     """A client of the server at *url*; connects with the first upload.
 
-    *patience*: seconds without progress after which ServerUnavailable is raised.  *tell* gets a
-    line for people whenever the connection is lost.  Raises ValueError: not a URL.
+    *patience*: seconds of trying again without progress after which ServerUnavailable is raised.
+    *tell* gets a line for people whenever the connection is lost.  Raises ValueError: not a URL,
+    not a token.
     """
     base = address.parse(url)
+    token = address.check_token(token) if token is not None else None
     connect = partial(open_messages, base=base, token=token, context=context)
     async with open_plain_nursery() as nursery:
         client = Client(base.url, connect, patience=patience, tell=tell)

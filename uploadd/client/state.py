@@ -61,7 +61,7 @@ class States:
         try:
             raw = self._path(known).read_bytes()
             return msgspec.json.decode(raw, type=_Entry).upload
-        except (FileNotFoundError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError):
             return None
 
     def save(self, known: Known, upload: str) -> None:
@@ -80,8 +80,9 @@ class States:
             raise
 
     def forget(self, known: Known) -> None:
-        """Remember nothing of *known*."""
-        self._path(known).unlink(missing_ok=True)
+        """Remember nothing of *known*; if that fails, the next run finds it finished."""
+        with suppress(OSError):
+            self._path(known).unlink()
 
     def _path(self, known: Known) -> Path:
         return self._folder / f"{known.id}.json"

@@ -56,7 +56,7 @@ class Uploading:
         self._upload = what.upload
         self._key = what.key
         self._declared = source.length  # a key finds nothing when the length is another one
-        self._at_once = False
+        self._at_once = self._begun_before = False
         self._sent = self._stored = 0
 
     async def run(self) -> Done:
@@ -87,20 +87,22 @@ class Uploading:
     def _begin(self, conversation: Conversation, ref: int | None) -> Run:
         """Begin, or go on with, the upload.
 
-        A file of one chunk goes at once and without a key: a key costs a round trip.  If the
-        answer to it is lost, it is stored a second time; whoever minds gives a key.
+        The key finds it again when an answer is lost before the id is known.  A file of one chunk
+        goes at once, the first time: who knows what the server has, after that?
         """
         length = self._source.length
-        if self._key is None and (length is None or length > conversation.chunk_size):
+        small = length is not None and length <= conversation.chunk_size
+        self._at_once = small and self._upload is None and not self._begun_before
+        self._begun_before = True
+        if self._key is None:
             self._key = secrets.token_urlsafe(18)
-        self._at_once = self._upload is None and self._key is None
         if self._upload is not None:
             what = Begin(upload=self._upload, digest=self._what.digest)
         else:
             what = self._what._replace(length=self._declared, key=self._key)
         self._sent = self._stored
         try:
-            return conversation.begin(what, self, ref)
+            return conversation.begin(what, self, ref, at_once=self._at_once)
         except LocalError as error:
             raise ValueError(str(error)) from None
 
@@ -143,7 +145,7 @@ class Uploading:
     def on_stored(self, offset: int) -> None:
         """See Listener."""
         if offset > self._stored:
-            self._backoff.moved(trio.current_time())
+            self._backoff.moved()
         self._stored = offset
         self._source.release(offset)
         self._tell()

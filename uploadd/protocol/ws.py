@@ -109,8 +109,8 @@ class ServerSession(Machine):
         then = self._next(said.ref, RefInput.BEGIN, Violation)
         was_alive = said.ref in self._refs
         objection = self._objection(said, was_alive)
-        resumes = said.upload is not None or said.key is not None
-        self._refs[said.ref] = Run(then, 0 if resumes else self._limits.initial)
+        initial = self._limits.initial if said.upload is None else 0
+        self._refs[said.ref] = Run(then, initial)
         if objection is None:
             return [said]
         ended = self._end(said.ref, objection)

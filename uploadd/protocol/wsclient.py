@@ -92,7 +92,7 @@ class ClientSession(Machine):
             raise LocalError(str(error)) from None
         text = self._checked(said)
         then = self._asks(ref, RefInput.BEGIN)
-        initial = self.limits.initial if self.limits and upload is None and key is None else 0
+        initial = self.limits.initial if self.limits and upload is None else 0
         self._refs[ref] = Run(then, initial)
         self._out.append(text)
 

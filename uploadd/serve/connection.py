@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import h11
@@ -82,7 +82,7 @@ class FrontDoor:
             try:
                 head = await self._head(stream, gate)
             except UploadError as error:
-                await _headless(stream, request_id).refuse(error)
+                await _last_word(stream, request_id).refuse(error)
                 return
             if head is None:
                 return
@@ -187,9 +187,8 @@ class FrontDoor:
             check_foreign(head, self._rules.origins)
             self._check_session(head)
         except UploadError as error:
-            exchange = _exchange(stream, gate, head, request_id, self._data)
             extra = pages.upgrade_required() if _is_about_upgrade(error) else []
-            await exchange.refuse(error, extra)
+            await _last_word(stream, request_id, head.method).refuse(error, extra)
             return True
         await self._session(stream, upgrade, request_id)
         return True
@@ -247,10 +246,14 @@ def _exchange(
     return Exchange(stream, conn, request, request_id, behind=gate.take(), data=data)
 
 
-def _headless(stream: trio.abc.Stream, request_id: str) -> Exchange:
-    """An exchange whose head did not pass: it can only be refused."""
-    request = h11.Request(method="GET", target="/", headers=[], http_version="1.0")
-    return Exchange(stream, h11.Connection(h11.SERVER), request, request_id)
+def _last_word(stream: trio.abc.Stream, request_id: str, method: str = "GET") -> Exchange:
+    """An exchange that can only be refused: what follows its head is nobody's request."""
+    conn = h11.Connection(h11.SERVER)
+    conn.receive_data(b"a head that did not pass\r\n\r\n")
+    with suppress(h11.RemoteProtocolError):
+        conn.next_event()
+    request = h11.Request(method=method, target="/", headers=[], http_version="1.0")
+    return Exchange(stream, conn, request, request_id)
 
 
 def _is_about_method(error: UploadError) -> bool:

@@ -7,20 +7,24 @@ ends the session's work; the gate goes on reading and discarding, so that the pe
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
 
 import trio
 
 from uploadd.budget import Share
 from uploadd.protocol.frames import POLICY, Bytes, FrameGate, Refusal
+from uploadd.protocol.wsmessages import BAD_MESSAGE
 
-READ: int = 256 * 1024
+READ: Final = 256 * 1024
 """Bytes of one read: what the library asks for."""
+NOT_TEXT_SECONDS: Final = 1.0
+_NOT_TEXT: Final = b"\x88\x02" + BAD_MESSAGE.to_bytes(2, "big")
+_NOT_NOW: Final = (trio.BrokenResourceError, trio.BusyResourceError)
 
 
 class GatedStream(trio.abc.Stream):
-    """*on_refusal* is called once, when something was refused; it must not block.
-
-    *message_seconds* is how long a message may take from its first byte to its last; the clock
+    """*message_seconds* is how long a message may take from its first byte to its last; the clock
     stands still while the memory budget keeps us from reading.
     """
 
@@ -35,17 +39,34 @@ class GatedStream(trio.abc.Stream):
     ) -> None:
         self._stream, self._replay, self._gate, self._share = stream, replay, gate, share
         self._message_seconds = message_seconds
-        self.on_refusal: Callable[[Refusal], None] = lambda refusal: None
         self.heard = trio.current_time()
         """When the last byte came; now, while it is us who do not read."""
         self.holding_back = False
         self._held_back = 0.0  # seconds of the open message for which we did not read
         self._since: float | None = None  # when that message began
-        self._told = False
+        self._refusal: Refusal | None = None
+        self._closing = False
+        self._on_refusal: Callable[[Refusal], None] = lambda refusal: None
         self._asked = trio.Event()  # the reader has done with all that it was given
+
+    @property
+    def on_refusal(self) -> Callable[[Refusal], None]:
+        """Called once, with the first refusal; must not block.
+
+        At once when it is set too late: a peer that has our handshake may be refused before
+        anybody listens here.
+        """
+        return self._on_refusal
+
+    @on_refusal.setter
+    def on_refusal(self, call: Callable[[Refusal], None]) -> None:
+        self._on_refusal = call
+        if self._refusal is not None:
+            call(self._refusal)
 
     def closing(self) -> None:
         """We are about to send Close: from now on only the peer's passes."""
+        self._closing = True
         self._gate.closing()
 
     async def all_heard(self) -> None:
@@ -71,7 +92,7 @@ class GatedStream(trio.abc.Stream):
             return data
         while True:
             passed = self._gate.take(trio.current_time())
-            if self._gate.refusal is not None and not self._told:
+            if self._gate.refusal is not None and self._refusal is None:
                 self._refused(self._gate.refusal)
             if passed:
                 self._share.hold(self._gate.open_bytes + len(passed))
@@ -114,8 +135,8 @@ class GatedStream(trio.abc.Stream):
         return float("inf") if since is None else since + self._message_seconds + self._held_back
 
     def _refused(self, refusal: Refusal) -> None:
-        self._told = True
-        self.on_refusal(refusal)
+        self._refusal = refusal
+        self._on_refusal(refusal)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Pass *data* on.  Cancelled: half of it may be out, and only closing is right."""
@@ -125,4 +146,11 @@ class GatedStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
+        """Close the connection.
+
+        The library does so without a word over text that is not UTF-8, and over nothing else.
+        """
+        if not (self._closing or self._refusal or self._gate.peer_closed):
+            with trio.move_on_after(NOT_TEXT_SECONDS), suppress(*_NOT_NOW):
+                await self._stream.send_all(_NOT_TEXT)
         await self._stream.aclose()

@@ -17,13 +17,13 @@ from uploadd.protocol.answers import answer
 from uploadd.protocol.upload import State, Upload
 from uploadd.protocol.wschunks import Chunk
 from uploadd.protocol.wsmessages import Begin, Digest, Finish
+from uploadd.serve import opening
 from uploadd.serve.voice import Voice
 from uploadd.uploads import Claim
 
 log = logging.getLogger("uploadd.upload")
 CHUNK_COST: Final = 256
 """Bytes of memory that a waiting chunk costs beside its payload."""
-OWNER: Final = ""
 
 
 class Receiving:
@@ -37,6 +37,7 @@ class Receiving:
         self._claim: Claim | None = None
         self._intake: Intake | None = None
         self._ready = self._finished = self._cancelled = self._left = self._ended = False
+        self._early: list[Chunk] = []
         self._length: int | None = None
         self._digest = begin.digest.value if begin.digest else None
         if begin.upload is None and begin.key is None:
@@ -48,11 +49,11 @@ class Receiving:
         """Take a chunk; refuse what cannot be taken."""
         if self.mute or self._ended:
             return
-        if self._intake is None:  # without credit: an empty one, the last
-            self._finish(chunk.end)
-            return
         cost = len(chunk.data) + CHUNK_COST
         self._session.share.take(cost)
+        if self._intake is None:  # nobody knows yet whether the key has an upload
+            self._early.append(chunk)
+            return
         try:
             self._intake.put(chunk.at, chunk.data, cost=cost, flush=chunk.flush)
         except UploadError as error:
@@ -129,6 +130,7 @@ class Receiving:
             self.refuse(error)
         finally:
             self._ended = True
+            self._take_early()
             if self._intake is not None:
                 self._intake.abandon()
             if self._claim is not None:
@@ -140,7 +142,7 @@ class Receiving:
     async def _open(self) -> bool:
         """Have a claim that is settled; False when there is nothing to append to."""
         if self._claim is None:
-            found = await self._find()
+            found = await opening.find(self._uploads, self.begin)
             if found is None:
                 self._open_new()
             elif not await self._resume(found):
@@ -149,6 +151,8 @@ class Receiving:
         if not upload.enrolled:
             await self._uploads.room_for(upload.length)
             self._uploads.commit.enrol(upload)
+        for chunk in self._take_early():
+            self.chunk(chunk)
         self._on_move()
         assert self._intake is not None
         if self._finished and not self._intake.finished:  # asked for before the claim was settled
@@ -156,6 +160,13 @@ class Receiving:
         if self._left:
             self._intake.close()
         return True
+
+    def _take_early(self) -> list[Chunk]:
+        """The chunks that came before the claim was settled; nobody holds them any more."""
+        early, self._early = self._early, []
+        for chunk in early:
+            self._session.share.give_back(len(chunk.data) + CHUNK_COST)
+        return early
 
     async def _resume(self, upload: Upload) -> bool:
         """Have a claim on *upload*; False when nobody wants one any more."""
@@ -170,32 +181,8 @@ class Receiving:
         self._intake = self._new_intake(self._claim)
         return True
 
-    async def _find(self) -> Upload | None:
-        begin = self.begin
-        if begin.upload is not None:
-            return await self._uploads.find(begin.upload)
-        assert begin.key is not None
-        upload = await self._uploads.find_key(OWNER, begin.key)
-        if upload is not None and not (
-            upload.name == begin.name and begin.length in (None, upload.length)
-        ):
-            raise errors.KeyConflict(
-                "this key belongs to an upload with another name or length",
-                hint="a new key for every file",
-            )
-        return upload
-
     def _open_new(self) -> None:
-        begin = self.begin
-        self._upload = self._uploads.create(
-            name=begin.name,
-            length=begin.length,
-            media_type=begin.media_type,
-            metadata=begin.metadata,
-            owner=OWNER,
-            key=begin.key,
-            digest=self._digest,
-        )
+        self._upload = opening.create(self._uploads, self.begin)
         self._claim = self._uploads.contend(self._upload, self._on_stop, self._on_move)
         self._uploads.settle_new(self._claim)
         self._intake = self._new_intake(self._claim)

@@ -40,8 +40,11 @@ async def publish(store: Store, id: str, path: str) -> Published:
 
 
 async def content(store: Store, published: Published, length: int) -> bytes:
-    """The bytes of a published file, and one more if there is one.  Raises NotFound."""
-    fd = await store.open_published(published, length)
+    """The bytes of a published file, and one more if there is one."""
+    try:
+        fd = await store.open_published(published, length)
+    except NotFound as error:
+        raise AssertionError(f"{published.path} is not found") from error
     try:
         return os.pread(fd, length + 1, 0)
     finally:
