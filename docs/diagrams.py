@@ -50,7 +50,7 @@ WHAT_TO_DO: Final[dict[type[UploadError], str]] = {
     e.LengthExceeded: "the file has grown, or the length was wrong: begin anew",
     e.LengthConflict: "the length was declared otherwise before: begin anew",
     e.CreditExceeded: "a bug of the client: a chunk must end at or below the newest `limit`",
-    e.DigestMismatch: "begin anew: what arrived is not what was announced",
+    e.DigestMismatch: "`begin{ref, upload}` and finish with the right digest, or cancel",
     e.OffsetMismatch: "`begin{ref, upload}` and go on from `ready.offset`",
     e.ChecksumMismatch: "`begin{ref, upload}` and go on from `ready.offset`",
     e.Incomplete: "`begin{ref, upload}` and send what is missing from `ready.offset` on",
@@ -73,6 +73,7 @@ ELSEWHERE: Final = frozenset(  # said over HTTP only, or the parent of what is s
 CLOSES: Final[dict[int, tuple[str, str]]] = {
     1000: ("the client closed", "nothing"),
     1002: ("broken frames, or a chunk header that is not one", "a bug of the client: fix it"),
+    1007: ("a text message that is not UTF-8", "a bug of the client: fix it"),
     1008: ("too many frames, or a message that did not end in time", "open a new session, resume"),
     1009: ("a message over its limit", "a bug of the client: keep to 8 KiB and `max_chunk`"),
     1011: ("the server failed", "as 4500"),

@@ -116,7 +116,6 @@ class Commit:
         """Wait until nothing is left to do, or no room for it.  Who could bring more has ended."""
         self._full = False
         while not self._full and (self._agenda.pending or self._alone or self._in_batch):
-            self._drained = trio.Event()
             self._agenda.at_once()
             await self._drained.wait()
 
@@ -189,6 +188,7 @@ class Commit:
         for work in works:
             self._tell(work)
         self._drained.set()
+        self._drained = trio.Event()
 
     async def _files(self, works: list[Work]) -> None:
         wanted = {w.upload.id: w for w in works if w.flushes}

@@ -91,12 +91,10 @@ class Ledger:
     def _commit_now(self, entries: Entries) -> None:  # in a thread
         try:
             self._transact(entries)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
+        except sqlite3.Error as error:
+            if not _found_no_room(error):
                 raise MediumFailed(f"the ledger failed: {error}") from error
             self._transact_on_full_disk(entries)
-        except sqlite3.Error as error:
-            raise MediumFailed(f"the ledger failed: {error}") from error
         self._checkpoint()
 
     def _transact(self, entries: Entries) -> None:
@@ -121,8 +119,8 @@ class Ledger:
         self._give_up_ballast()
         try:
             self._transact(entries)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+        except sqlite3.Error as error:
+            if _found_no_room(error):
                 raise errors.NoSpace("no room on the disk for the ledger") from error
             raise MediumFailed(f"the ledger failed: {error}") from error
 
@@ -132,8 +130,8 @@ class Ledger:
             if os.stat(self._path + "-wal").st_size > CHECKPOINT_PAGES * 4096:
                 try:
                     self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                except sqlite3.OperationalError as error:
-                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
+                except sqlite3.Error as error:
+                    if not _found_no_room(error):
                         raise MediumFailed(f"the ledger failed: {error}") from error
                 else:
                     self._load_ballast()
@@ -248,9 +246,13 @@ def _empty_log(db: sqlite3.Connection) -> None:
     """
     try:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
+    except sqlite3.Error as error:
+        if not _found_no_room(error):
             raise
+
+
+def _found_no_room(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
 
 
 def _is_full(path: str) -> bool:

@@ -327,7 +327,7 @@ async def texts_that_are_no_messages(ground: Ground) -> None:
         '{"type":"begin","ref":1,"metadata":' + "[" * 8000,
     ):
         await ground.told(wire.text(said) + frame(PING, b"x") * 50, 4400)
-    await ground.told(frame(TEXT, b'{"type":"\xff"}') + frame(PING, b"x") * 50, 4400)
+    await ground.told(frame(TEXT, b'{"type":"\xff"}') + frame(PING, b"x") * 50, 1007)
     await ground.told(wire.text("[" * 100_000), 1009)
 
 

@@ -22,7 +22,7 @@ from tests.e2e.oracle import GROWING, is_promise
 from tests.e2e.powercut import KEEP_JOURNAL, LOSE_JOURNAL, CannotMount, Disk
 from tests.e2e.zygote import PATIENCE, Zygote
 
-ROUNDS = [50, pytest.param(1000, marks=pytest.mark.long)]
+LONG = [pytest.param(250, seed, marks=pytest.mark.long) for seed in range(10_000, 50_000, 10_000)]
 AT_ONE_PLACE = 10
 """Rounds that go on where the one before was cut: what was recovered is recovered again."""
 
@@ -226,19 +226,23 @@ def after_a_failed_commit(rng: random.Random) -> Round:
     return after_a_failed_flush(rng, "")
 
 
-@pytest.mark.parametrize("rounds", ROUNDS)
-def test_cut_at_any_moment_nothing_that_was_told_is_lost(plant: Plant, rounds: int) -> None:
+@pytest.mark.parametrize(("rounds", "seed"), [(50, 1000), *LONG])
+def test_cut_at_any_moment_nothing_that_was_told_is_lost(
+    plant: Plant, rounds: int, seed: int
+) -> None:
     """Six clients with all kinds of uploads; half of the times the daemon has to notice."""
-    total = plant.rounds(rounds, 1000, any_moment)
+    total = plant.rounds(rounds, seed, any_moment)
     assert not total.problems, str(total)
     assert total.published
     assert total.unfinished
 
 
-@pytest.mark.parametrize("rounds", ROUNDS)
-def test_cut_right_after_published_was_told_the_file_is_there(plant: Plant, rounds: int) -> None:
+@pytest.mark.parametrize(("rounds", "seed"), [(50, 5000), *LONG])
+def test_cut_right_after_published_was_told_the_file_is_there(
+    plant: Plant, rounds: int, seed: int
+) -> None:
     """Under its name, whole, and so are those before it."""
-    total = plant.rounds(rounds, 5000, after("published", "published"))
+    total = plant.rounds(rounds, seed, after("published", "published"))
     assert not total.problems, str(total)
     assert total.published >= rounds
 
@@ -251,7 +255,7 @@ def test_a_file_system_that_turns_read_only_ends_the_daemon(plant: Plant, rounds
 
 
 @pytest.mark.parametrize("choose", [after_a_failed_flush, after_a_failed_commit])
-@pytest.mark.parametrize("rounds", [20, pytest.param(500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [20, pytest.param(250, marks=pytest.mark.long)])
 def test_a_flush_that_failed_is_not_trusted_when_it_seems_to_work_again(
     plant: Plant, rounds: int, choose: Callable[[random.Random], Round]
 ) -> None:
@@ -274,5 +278,5 @@ def test_the_oracle_finds_a_daemon_that_tells_too_much(
     plant: Plant, mistake: str, choose: Callable[[random.Random], Round]
 ) -> None:
     """Each mistake that people make with fsync is found, so the tests above can fail."""
-    total = plant.until_found(mistake, 60, 20_000, choose)
+    total = plant.until_found(mistake, 60, 90_000, choose)
     assert total.problems, f"{mistake} is not found: {total}"

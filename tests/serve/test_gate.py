@@ -391,7 +391,7 @@ async def test_a_library_that_just_hangs_up_is_helped_to_a_word() -> None:
     gated = Gated()
     await gated.stream.aclose()
     [told] = wire.frames(await gated.peer.receive_some())
-    assert told == wire.Frame(CLOSE, (4400).to_bytes(2, "big"))
+    assert told == wire.Frame(CLOSE, (1007).to_bytes(2, "big"))
     assert await gated.peer.receive_some() == b""
 
 

@@ -412,6 +412,60 @@ async def test_a_chunk_under_a_key_that_is_further_on_is_told_where_to_go_on() -
 
 
 @virtual
+async def test_chunks_may_follow_a_key_at_once() -> None:
+    """Whenever they come, they keep their order, before it is known whose the key is and after."""
+    for pause in range(20):
+        async with open_desk() as desk:
+            peer = await desk.greeted()
+            await peer.begin(name="a", key=KEY)
+            for at in range(3):
+                peer.tell(wire.chunk(1, at, b"abc"[at : at + 1], last=at == 2))
+                for _ in range(pause):
+                    await trio.lowlevel.checkpoint()
+            while (told := await peer.hear())["type"] != "done":
+                assert told["type"] in ("ready", "ack"), told
+            assert desk.store.published("a") == b"abc"
+
+
+@virtual
+async def test_what_follows_a_key_is_kept_when_the_peer_is_lost() -> None:
+    """At any step; and it is never more than what was sent."""
+    for pause in range(40):
+        async with open_desk() as desk:
+            peer = await desk.greeted()
+            await peer.begin(name="a", key=KEY)
+            peer.tell(wire.chunk(1, 0, b"abc"))
+            for _ in range(pause):
+                await trio.lowlevel.checkpoint()
+            peer.hang_up()
+            await peer.ended.wait()
+            other = await desk.greeted()
+            await other.begin(name="a", key=KEY)
+            assert (await other.hear())["offset"] in ((0, 3) if pause < 20 else (3,))
+
+
+@virtual
+async def test_chunks_behind_a_key_whose_upload_is_further_on_are_refused() -> None:
+    """And finish with them: ready comes after the next begin."""
+    async with open_desk() as desk:
+        one, two = await desk.greeted(), await desk.greeted()
+        await one.up(name="a", key=KEY)
+        await one.chunk(1, 0, b"abc", flush=True)
+        await one.hear_acked(1, 3)
+        two.tell(json.dumps({"type": "begin", "ref": 1, "name": "a", "key": KEY}))
+        two.tell(wire.chunk(1, 0, b"ab"))
+        two.tell(json.dumps({"type": "finish", "ref": 1, "length": 9}))
+        error = await two.hear()
+        assert (error["code"], error["offset"]) == ("offset-mismatch", 3)
+        await two.silence()
+        await two.begin(name="a", key=KEY)
+        assert (await two.hear())["offset"] == 3
+        await two.chunk(1, 3, b"def", last=True)
+        await two.hear_of("done")
+        assert desk.store.published("a") == b"abcdef"
+
+
+@virtual
 async def test_a_key_finds_its_upload_whose_length_was_told_at_the_end() -> None:
     """Whoever says again what it said at first is answered as at first."""
     async with open_desk() as desk:

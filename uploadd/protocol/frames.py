@@ -23,7 +23,7 @@ BYTES_PER_FRAGMENT: Final = 4096  # and the payload that earns it one more
 CONTROL_LIMIT: Final = 125  # payload bytes in a control frame (5.5)
 CONTROL_RATE, CONTROL_BURST = 20.0, 100.0  # control frames a second, and at once
 
-PROTOCOL_ERROR, POLICY, TOO_BIG = 1002, 1008, 1009  # close codes (7.4.1)
+PROTOCOL_ERROR, NOT_UTF8, POLICY, TOO_BIG = 1002, 1007, 1008, 1009  # close codes (7.4.1)
 
 
 class Refusal(NamedTuple):

@@ -13,13 +13,12 @@ from typing import Final
 import trio
 
 from uploadd.budget import Share
-from uploadd.protocol.frames import POLICY, Bytes, FrameGate, Refusal
-from uploadd.protocol.wsmessages import BAD_MESSAGE
+from uploadd.protocol.frames import NOT_UTF8, POLICY, Bytes, FrameGate, Refusal
 
 READ: Final = 256 * 1024
 """Bytes of one read: what the library asks for."""
 NOT_TEXT_SECONDS: Final = 1.0
-_NOT_TEXT: Final = b"\x88\x02" + BAD_MESSAGE.to_bytes(2, "big")
+_NOT_TEXT: Final = b"\x88\x02" + NOT_UTF8.to_bytes(2, "big")
 _NOT_NOW: Final = (trio.BrokenResourceError, trio.BusyResourceError)
 
 
@@ -64,6 +63,11 @@ class GatedStream(trio.abc.Stream):
         if self._refusal is not None:
             call(self._refusal)
 
+    @property
+    def peer_closed(self) -> bool:
+        """Whether the peer's Close has passed."""
+        return self._gate.peer_closed
+
     def closing(self) -> None:
         """We are about to send Close: from now on only the peer's passes."""
         self._closing = True
@@ -101,6 +105,7 @@ class GatedStream(trio.abc.Stream):
                 await trio.lowlevel.checkpoint()
                 continue
             if not (more := await self._read()):
+                self._closing = True  # the peer has ended: there is nobody to tell
                 return b""
             self._gate.feed(more)
 
@@ -151,6 +156,7 @@ class GatedStream(trio.abc.Stream):
         The library does so without a word over text that is not UTF-8, and over nothing else.
         """
         if not (self._closing or self._refusal or self._gate.peer_closed):
+            self._closing = True
             with trio.move_on_after(NOT_TEXT_SECONDS), suppress(*_NOT_NOW):
                 await self._stream.send_all(_NOT_TEXT)
         await self._stream.aclose()

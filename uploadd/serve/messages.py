@@ -65,8 +65,11 @@ class Messages:
 
     async def close(self, code: int, reason: str) -> None:
         """Say Close and wait for the peer's, two seconds at the most."""
-        self._gated.closing()
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            if self._websocket.closed is not None and not self._gated.peer_closed:
+                await self._gated.aclose()
+                return
+            self._gated.closing()
             await self._take_in()
             await self._websocket.aclose(code, reason[:120])
 

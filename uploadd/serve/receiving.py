@@ -147,19 +147,23 @@ class Receiving:
                 self._open_new()
             elif not await self._resume(found):
                 return False
+            self._catch_up()
         upload = self._upload_of()
         if not upload.enrolled:
             await self._uploads.room_for(upload.length)
             self._uploads.commit.enrol(upload)
+        self._on_move()
+        return True
+
+    def _catch_up(self) -> None:
+        """Do what was asked for before the claim was settled, before anything else is."""
+        assert self._intake is not None
         for chunk in self._take_early():
             self.chunk(chunk)
-        self._on_move()
-        assert self._intake is not None
-        if self._finished and not self._intake.finished:  # asked for before the claim was settled
+        if self._finished and not self.mute and not self._intake.finished:
             self._end_intake()
         if self._left:
             self._intake.close()
-        return True
 
     def _take_early(self) -> list[Chunk]:
         """The chunks that came before the claim was settled; nobody holds them any more."""
