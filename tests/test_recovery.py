@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -204,6 +205,23 @@ async def killed_in_the_kernel(medium: Medium, life: Life) -> bool:
             except Killed:
                 return True
     return False
+
+
+async def test_on_a_copy_of_the_disk_what_was_intended_is_carried_out(folders: Folders) -> None:
+    """Restored or moved, the files have other inodes; the bytes are the same."""
+    medium = Medium(next(folders), "file")
+    async with medium.opened() as (store, ledger):
+        upload = Upload("a", state=State.FINALIZING, length=4, intent="x")
+        await store.write("a", 0, [b"data"])
+        await store.flush(["a"])
+        upload.inode = (await store.inodes(["a"]))["a"]
+        await ledger.commit(Entries([row(upload, NOTHING.add(0, 4), "boot")]))
+    before = medium.files_of.rename(medium.files_of.with_name("before"))
+    (medium.files_of.parent / "filler").write_bytes(b"takes an inode")
+    shutil.copytree(before, medium.files_of)
+    async with medium.opened() as (store, ledger):
+        assert (await recover(store, ledger)).published == ["a"]
+        assert medium.files() == {"x": b"data"}
 
 
 # --- what it cannot do ----------------------------------------------------------------------

@@ -379,6 +379,7 @@ class EarlyCommit(Commit):
 
     async def _files(self, works: list[Work]) -> None:
         for work in works:
+            assert isinstance(self._store, FileStore)
             if (entry := self._store._entries.get(work.upload.id)) is not None:
                 work.upload.hold(entry.dirty)
                 self.moved(work.upload)
@@ -387,13 +388,19 @@ class EarlyCommit(Commit):
 
 @asynccontextmanager
 async def opened(
-    dir: str, history: History, *, durable: bool = True, broken: str | None = None
+    dir: str,
+    history: History,
+    *,
+    durable: bool = True,
+    flush: Literal["files", "filesystem"] = "files",
+    broken: str | None = None,
 ) -> AsyncIterator[Bench]:
     """A bench on *dir*, recovered.  Leaving it ends everything; nothing is flushed.
 
-    *broken* is a mistake: of these three, or of `_break`.
+    *durable* and *flush* are as in the configuration.  *broken* is a mistake: of these three,
+    or of `_break`.
     """
-    store = FileStore(dir, durable=durable and broken != "no flush")
+    store = FileStore(dir, durable=durable and broken != "no flush", flush=flush)
     try:
         rows = Ledger(os.path.join(dir, LEDGER), durable=durable and broken != "no commit")
         try:
@@ -464,7 +471,7 @@ def run(
     """
     _break(how.get("broken"))
     if pages:
-        ledger.CHECKPOINT_PAGES = pages  # type: ignore[misc] - Final, but not here
+        ledger.CHECKPOINT_PAGES = pages  # type: ignore[misc]  # final, but not here
     told = History(history, os.open(listener, os.O_WRONLY) if listener else -1)
     if rules or trace:
         faults.arm(os.path.join(dir, below), rules, trace)
@@ -490,4 +497,5 @@ def aftermath(dir: str, history: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(run(*sys.argv[1:4], *map(int, sys.argv[4:]))["outcome"])
+    folder, facts, scenario, *seed = sys.argv[1:]
+    print(run(folder, facts, scenario, int(*seed))["outcome"])

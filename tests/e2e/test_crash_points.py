@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -65,8 +66,8 @@ class Laboratory:
 
     zygotes: list[Zygote]
     folder: Path
-    broken: str | None = None
-    """A mistake that the program under test makes."""
+    how: dict[str, Any] = field(default_factory=dict)
+    """What else the program under test is told."""
     trials: list[Trial] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -128,8 +129,7 @@ class Laboratory:
         scenario: str,
         rules: Sequence[Rule],
     ) -> None:
-        how: dict[str, Any] = {"scenario": scenario, "seed": SEED, "broken": self.broken}
-        how["rules"] = list(map(str, rules))
+        how = {**self.how, "scenario": scenario, "seed": SEED, "rules": list(map(str, rules))}
         ended = zygote.run("tests.e2e.driver:run", **where, **how)
         if ended.signal:
             trial.outcomes.append("killed")
@@ -140,7 +140,7 @@ class Laboratory:
 
 
 @pytest.fixture
-def laboratory(zygotes: list[Zygote], memory: Path) -> Laboratory:
+def laboratory(library: Path, zygotes: list[Zygote], memory: Path) -> Laboratory:
     """Two zygotes and a folder in memory."""
     return Laboratory(zygotes, memory)
 
@@ -164,12 +164,17 @@ def test_killed_before_any_storage_call_nothing_is_lost(laboratory: Laboratory) 
     assert set(laboratory.outcomes) == {"killed"}
 
 
+def killed_at(first: int, _: int) -> Stage:
+    """SIGKILL always at the same call."""
+    return "small", [Rule("kill", first, first)]
+
+
 @strides(10, 3)
 def test_killed_and_killed_again_while_it_recovers(laboratory: Laboratory, stride: int) -> None:
     """Whatever is left, any point of the start that follows may be the end of that, too."""
     for first in range(1, POINTS, 2 * stride):
         reached = laboratory.at_every_point(
-            lambda n, first=first: ("small", [Rule("kill", first, first)]),
+            partial(killed_at, first),
             lambda n: ("nothing", [Rule("kill", n, n)]),
             first=1 + first % stride,
             stride=stride,
@@ -186,9 +191,17 @@ def test_refused_once_and_killed_later(laboratory: Laboratory, stride: int) -> N
     assert set(laboratory.outcomes) == {"killed"}
 
 
+@strides(6)
+def test_what_is_only_written_survives_a_kill(laboratory: Laboratory, stride: int) -> None:
+    """``durability.ack = "written"`` promises that much."""
+    laboratory.how["durable"] = False
+    laboratory.at_every_point(once("kill"), stride=stride)
+    assert set(laboratory.outcomes) == {"killed"}
+
+
 def test_the_oracle_finds_a_daemon_that_tells_too_early(laboratory: Laboratory) -> None:
     """Offsets told before they are in the ledger: the tests above can fail."""
-    laboratory.broken = "early"
+    laboratory.how["broken"] = "early"
     with pytest.raises(AssertionError, match=r"told 5000, and it is at 0"):
         laboratory.at_every_point(once("kill"), first=50, last=80)
 
@@ -271,6 +284,7 @@ def test_every_write_is_short(laboratory: Laboratory) -> None:
 # --- the log of a ledger that could not be synced -------------------------------------------------
 
 
+@pytest.mark.usefixtures("library")
 def test_a_start_leaves_nothing_in_the_log_of_the_last_run(
     zygotes: list[Zygote], memory: Path
 ) -> None:
@@ -323,8 +337,9 @@ def strace() -> str:
 def traced(strace: str, memory: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """The scenario as a program of its own, under strace with *options*."""
     (memory / "store").mkdir()
-    driver = [sys.executable, "-m", "tests.e2e.driver", memory / "store", memory / "history"]
-    command = [strace, "-f", "-qq", *options, *driver, "small", str(SEED)]
+    driver = [sys.executable, "-m", "tests.e2e.driver", str(memory / "store")]
+    what = [str(memory / "history"), "small", str(SEED)]
+    command = [strace, "-f", "-qq", *options, *driver, *what]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 

@@ -87,8 +87,8 @@ class Disk:
 def disk(tmp_path: Path) -> Iterator[Disk]:
     """A file system of its own."""
     folder = Path(tempfile.mkdtemp(prefix="uploadd-"))
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},nr_inodes=200", "uploadd", folder]
-    mounted = subprocess.run(command, capture_output=True, text=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},nr_inodes=200", "uploadd"]
+    mounted = subprocess.run([*command, str(folder)], capture_output=True, text=True)
     if mounted.returncode:
         folder.rmdir()
         pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")

@@ -44,7 +44,7 @@ class GatedStream(trio.abc.Stream):
         self._held_back = 0.0  # seconds of the open message for which we did not read
         self._since: float | None = None  # when that message began
         self._refusal: Refusal | None = None
-        self._closing = False
+        self._closing = self._parted = False
         self._on_refusal: Callable[[Refusal], None] = lambda refusal: None
         self._asked = trio.Event()  # the reader has done with all that it was given
 
@@ -145,6 +145,8 @@ class GatedStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Pass *data* on.  Cancelled: half of it may be out, and only closing is right."""
+        if self._parted:  # the library sends pongs on its own
+            raise trio.ClosedResourceError("the last word is being said")
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -156,7 +158,7 @@ class GatedStream(trio.abc.Stream):
         The library does so without a word over text that is not UTF-8, and over nothing else.
         """
         if not (self._closing or self._refusal or self._gate.peer_closed):
-            self._closing = True
+            self._closing = self._parted = True
             with trio.move_on_after(NOT_TEXT_SECONDS), suppress(*_NOT_NOW):
                 await self._stream.send_all(_NOT_TEXT)
         await self._stream.aclose()

@@ -88,6 +88,7 @@ class FileStore:
 
     def _open(self, job: Write) -> None:  # in a thread
         entry = job.entry
+        # What lies in growing/ is what recovery publishes: beside it nothing can be nameless.
         nameless = job.whole and disk.find_file(job.id, self._folder) is None
         if nameless:
             entry.fd = os.open(".", os.O_TMPFILE | _OPEN, self._mode, dir_fd=self._folder)

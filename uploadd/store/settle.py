@@ -160,10 +160,11 @@ def roll_forward(
 ) -> dict[str, Published | StoreError | None]:
     """Finish what was intended when the daemon ended; None where nothing of it exists.
 
-    A nameless file was linked or vanished: then its name tells, by inode.
+    A nameless file, which has nothing in growing/, was linked or vanished: then its name tells,
+    by inode.
     """
     answer: dict[str, Published | StoreError | None] = {}
-    growing = [one for one in wanted if _is_growing(folder, one, inodes)]
+    growing = [one for one in wanted if disk.find_file(one.id, folder) is not None]
     answer.update(publish(root, folder, growing, {}, durable_folders=set()))
     for one in wanted:
         if one.id in answer:
@@ -176,12 +177,6 @@ def roll_forward(
                 answer[one.id] = Published(path, found.st_ino)
                 break
     return answer
-
-
-def _is_growing(folder: int, one: Publication, inodes: Mapping[str, int]) -> bool:
-    """Whether what was intended lies in growing/: a stray file may be there in its place."""
-    found = disk.find_file(one.id, folder)
-    return found is not None and found.st_ino == inodes.get(one.id, found.st_ino)
 
 
 def open_published(root: int, published: Published, length: int) -> int:

@@ -64,8 +64,9 @@ async def a_flush_does_not_speak_of_later_bytes(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(flushing)
         await trio.testing.wait_all_tasks_blocked()
-        await store.write("a", unit, [data[unit:]])
         await store.release(["a"])
+        assert store.unflushed("a") == unit
+        await store.write("a", unit, [data[unit:]])
         assert not told, "the flush should be waiting"
         assert store.unflushed("a") == 2 * unit
         release()
