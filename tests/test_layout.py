@@ -25,7 +25,7 @@ RINGS: tuple[tuple[str, ...], ...] = (
         *("store", "ledger", "latest", "watch", "hooks", "auth", "systemd", "metrics"),
         *("masking", "allocator", "budget", "rows"),
     ),
-    ("commit", "work", "uploads", "recovery"),
+    ("commit", "work", "claim", "uploads", "recovery"),
     ("intake",),
     ("serve",),
     ("daemon",),

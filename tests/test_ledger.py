@@ -41,7 +41,7 @@ uploads = st.builds(
     held=st.lists(st.tuples(offsets, offsets).map(lambda p: (min(p), max(p)))).map(Extents),
     fence=st.integers(0, 2**53),
     intent=text,
-    inode=st.integers(1, 2**63 - 1),
+    inode=st.integers(1, 2**64 - 1),
 )
 FIELDS = [name for name in Upload.__dataclass_fields__ if name not in ("enrolled", "published")]
 

@@ -26,20 +26,33 @@ from uploadd.ledger import Ledger
 from uploadd.protocol.upload import GONE, State
 from uploadd.recovery import recover
 
-SIZES = st.integers(0, 12)
-COMMANDS = st.one_of(
-    st.tuples(st.just("create"), st.sampled_from(["x", "y.txt", None]), SIZES, st.booleans()),
-    st.tuples(st.just("append"), st.integers(0, 5), st.integers(1, 6), st.booleans()),
-    st.tuples(st.sampled_from(["settle", "take over", "cancel", "leave"]), st.integers(0, 5)),
-    st.tuples(st.sampled_from(["complete", "complete"]), st.integers(0, 5)),
-    st.tuples(
-        st.just("fault"),
-        st.sampled_from(["write", "flush", "publish", "ledger"]),
-        st.sampled_from([errno.EIO, errno.ENOSPC]),
-    ),
-    st.tuples(st.just("crash"), st.integers(0, 12)),
-    st.tuples(st.just("drain")),
+WHICH = st.integers(0, 5)
+CREATE = st.tuples(
+    st.just("create"), st.sampled_from(["x", "y.txt", None]), st.integers(0, 12), st.booleans()
 )
+APPEND = st.tuples(st.just("append"), WHICH, st.integers(1, 8), st.booleans())
+COMPLETE = st.tuples(st.just("complete"), WHICH)
+OTHER = st.tuples(
+    st.sampled_from(["settle", "settle", "take over", "take over", "cancel", "leave"]), WHICH
+)
+FAULT = st.tuples(
+    st.just("fault"),
+    st.sampled_from(["write", "flush", "publish", "ledger"]),
+    st.sampled_from([errno.EIO, errno.ENOSPC]),
+)
+CRASH = st.tuples(st.just("crash"), st.integers(0, 30))
+DRAIN = st.tuples(st.just("drain"))
+DAYS = st.tuples(
+    st.lists(CREATE, min_size=1, max_size=3),
+    st.lists(
+        st.one_of(
+            *(CREATE, APPEND, APPEND, APPEND, APPEND, COMPLETE, COMPLETE),
+            *(OTHER, OTHER, FAULT, CRASH, DRAIN),
+        ),
+        min_size=15,
+        max_size=40,
+    ),
+).map(lambda told: [*told[0], *told[1]])
 
 
 class Faulty:
@@ -130,8 +143,8 @@ async def truth_of(world: World, store: Any, ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
-@given(commands=st.lists(COMMANDS, max_size=30))
-@settings(max_examples=80)
+@given(commands=DAYS)
+@settings(max_examples=60)
 def test_what_was_told_stays_true_whatever_happens(kind: str, commands: list[Command]) -> None:
     """Faults, takeovers and crashes at any call, in any order."""
     with new_folders() as folders, pytest.MonkeyPatch.context() as patch:

@@ -28,8 +28,8 @@ from uploadd.work import Agenda, Work
 BATCH: Final = 512
 ALONE: Final = 1 << 20
 """Bytes from which a flush gets a thread of its own, so that it holds up no small one."""
-NO_ROOM_PAUSE: Final = 1.0
-"""Seconds until a transaction that found the disk full is tried again."""
+LONG_FLUSHES: Final = 3  # of those at a time: one thread less than a store has for flushing
+NO_ROOM_PAUSE: Final = 1.0  # seconds until a transaction that found the disk full is tried again
 
 
 class Commit:
@@ -54,6 +54,7 @@ class Commit:
         self.failed: Callable[[Upload, UploadError], None] = lambda upload, error: None
         self._agenda = Agenda()
         self._alone: set[str] = set()
+        self._long = trio.CapacityLimiter(LONG_FLUSHES)
         self._flushed: list[Work] = []  # alone; the next batch remembers them
         self._in_batch: frozenset[str] = frozenset()
         self._drained = trio.Event()
@@ -163,7 +164,8 @@ class Commit:
 
     async def _flush_alone(self, work: Work) -> None:
         id = work.upload.id
-        self._heard(work, (await self._store.flush([id])).get(id, NOTHING))
+        async with self._long:
+            self._heard(work, (await self._store.flush([id])).get(id, NOTHING))
         work.flushed = True
         self._flushed.append(work)
         self._agenda.at_once()

@@ -159,11 +159,10 @@ def _lock(fd: int, root: str) -> None:
 
 
 def _not_writable(root: str, error: OSError) -> CannotStart:
-    return CannotStart(
-        f"cannot write to {root}: {error.strerror}",
-        f"sudo install -d -o $(id -un) -m 0750 {root}, or serve a folder of yours",
-        os.EX_NOPERM,
-    )
+    hint = f"name a folder, without a file called {STATE} in it"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        hint = f"sudo install -d -o $(id -un) -m 0750 {root}, or serve a folder of yours"
+    return CannotStart(f"cannot write to {root}: {error.strerror}", hint, os.EX_NOPERM)
 
 
 def _rules(config: Config) -> Rules:
@@ -194,7 +193,10 @@ async def _listen(host: str, port: int) -> list[trio.SocketListener]:
     try:
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=1024)
     except OSError as error:
-        hint = f"uploadd serve --port {port + 1}, or stop what listens there (ss -ltnp)"
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            hint = f"another port: --port {max(8080, port + 1)}; ss -ltnp shows who listens"
+        else:
+            hint = "--host with an address of this machine (ip address), or 127.0.0.1"
         raise CannotStart(
             f"cannot listen on {host}:{port}: {error.strerror}", hint, os.EX_UNAVAILABLE
         ) from error

@@ -18,7 +18,7 @@ from uploadd.commit import Commit
 from uploadd.errors import UploadError
 from uploadd.protocol.upload import accept
 from uploadd.store.contract import Bytes, Store
-from uploadd.uploads import Claim
+from uploadd.claim import Claim
 
 GATHER_BYTES: Final = 4 << 20
 """As much as one write takes; a takeover waits for one."""

@@ -70,9 +70,14 @@ def row(upload: Upload, held: Extents, boot: str) -> tuple[Any, ...]:
         upload.created,
         upload.modified,
         path,
-        upload.inode,
+        None if upload.inode is None else _signed(upload.inode),
         boot,
     )
+
+
+def _signed(inode: int) -> int:
+    """*inode* as SQLite keeps integers; some file systems use all 64 bits."""
+    return inode - (1 << 64) if inode >> 63 else inode
 
 
 def upload_of(values: Sequence[Any]) -> tuple[Upload, str]:
@@ -80,6 +85,7 @@ def upload_of(values: Sequence[Any]) -> tuple[Upload, str]:
     told = dict(zip(COLUMNS, values, strict=True))
     state = State(told["state"])
     pairs = [tuple(map(int, pair.split("-"))) for pair in told["held"].split()]
+    inode: Any = None if told["inode"] is None else told["inode"] & ((1 << 64) - 1)
     upload = Upload(
         id=told["id"],
         name=told["name"],
@@ -96,8 +102,8 @@ def upload_of(values: Sequence[Any]) -> tuple[Upload, str]:
         fence=told["fence"],
         enrolled=True,
         intent=told["path"],
-        inode=told["inode"],
+        inode=inode,
     )
     if state is State.PUBLISHED:
-        upload.published = Published(told["path"], told["inode"])
+        upload.published = Published(told["path"], inode)
     return upload, told["boot"]

@@ -10,13 +10,13 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakValueDictionary
 
 import trio
 
 from uploadd import errors
+from uploadd.claim import Claim
 from uploadd.commit import Commit
 from uploadd.errors import StoreError, UploadError
 from uploadd.ledger import Ledger
@@ -29,30 +29,6 @@ LET_GO: Final = 1.0
 ROOM_AGE: Final = 1.0
 """Seconds for which the free space that was read counts as known."""
 HASH_STEP: Final = 4 << 20
-
-
-@dataclass(slots=True, eq=False)
-class Claim:
-    """The exclusive right to append to an upload, until a newer one takes it.
-
-    *on_stop* is called at most once, on the loop, when the holder must let go: it stops reading
-    and releases the claim when nothing of it can be written any more.  *on_move* is called when
-    the durable offset or the state of the upload has changed.  Neither may raise.
-    """
-
-    upload: Upload
-    on_stop: Callable[[UploadError], None]
-    on_move: Callable[[], None]
-    run: Run = field(default_factory=lambda: Run(0, -1))
-    """What it appends; before `Uploads.settle` it accepts nothing."""
-    ended: UploadError | None = None
-    released: trio.Event = field(default_factory=trio.Event)
-
-    def stop(self, error: UploadError) -> None:
-        """Tell the holder to let go, because of *error*; the first reason counts."""
-        if self.ended is None and not self.released.is_set():
-            self.ended = error
-            self.on_stop(error)
 
 
 class Uploads:
@@ -166,10 +142,15 @@ class Uploads:
         older.append(claim)
         return claim
 
+    def _run(self, upload: Upload) -> Run:
+        # Of unknown length, it ends where every upload must.
+        end = self.max_length if upload.length is None else None
+        return Run(upload.offset, upload.fence, end)
+
     def settle_new(self, claim: Claim) -> None:
         """Open the run of a claim on an upload that was just created: nothing is to wait for."""
         claim.upload.fence += 1
-        claim.run = Run(0, claim.upload.fence)
+        claim.run = self._run(claim.upload)
 
     async def settle(self, claim: Claim) -> None:
         """Wait for the older claims, make their bytes durable, open the run at the true offset.
@@ -185,7 +166,7 @@ class Uploads:
             raise claim.ended
         upload.move(Input.CLAIM)
         upload.fence += 1
-        claim.run = Run(upload.offset, upload.fence)
+        claim.run = self._run(upload)
 
     async def _let_go(self, upload: Upload, claims: Sequence[Claim]) -> None:
         """Wait until *claims*, which are stopped, are released.  Raises HolderStuck."""
@@ -236,7 +217,9 @@ class Uploads:
 
     # --- endings ----------------------------------------------------------------------------
 
-    async def complete(self, upload: Upload, digest: bytes | None = None) -> None:
+    async def complete(
+        self, upload: Upload, digest: bytes | None = None, claim: Claim | None = None
+    ) -> None:
         """Publish an upload whose bytes are all written; durable when it returns.
 
         *digest*: the SHA-256 that the whole must have.  Publishing twice is no error.
@@ -249,23 +232,23 @@ class Uploads:
         upload.check(Input.COMPLETE)
         wanted = digest or upload.digest
         if wanted is not None and upload.length is not None:
-            await self._check_digest(upload, upload.length, wanted)
+            await self._check_digest(upload, upload.length, wanted, claim)
         if upload.length == 0:
             await self.store.write(upload.id, 0, [b""], whole=True)
         await self.commit.publish(upload, self._path(upload))
 
     def _path(self, upload: Upload) -> str:
-        return names.expand(
-            self._template,
-            name=names.sanitise(upload.name, upload.id),
-            date=time.strftime("%Y-%m-%d", time.gmtime(upload.created)),
-            id=upload.id,
-            subject=names.sanitise(upload.owner, "anonymous"),
-        )
+        date = time.strftime("%Y-%m-%d", time.gmtime(upload.created))
+        name, subject = names.sanitise(upload.name, upload.id), names.sanitise(upload.owner, "anon")
+        return names.expand(self._template, name=name, date=date, id=upload.id, subject=subject)
 
-    async def _check_digest(self, upload: Upload, length: int, wanted: bytes) -> None:
+    async def _check_digest(
+        self, upload: Upload, length: int, wanted: bytes, claim: Claim | None
+    ) -> None:
         digest, at = hashlib.sha256(), 0
         while at < length:
+            if claim is not None and claim.ended is not None:
+                raise claim.ended  # a takeover does not wait for gigabytes
             data = await self.store.read(upload.id, at, min(at + HASH_STEP, length))
             if not data:
                 return  # `Commit.publish` says what is missing

@@ -206,7 +206,7 @@ def test_the_oracle_finds_a_daemon_that_tells_too_early(laboratory: Laboratory) 
         laboratory.at_every_point(once("kill"), first=50, last=80)
 
 
-@pytest.mark.parametrize("last", [400, pytest.param(4000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("last", [400, pytest.param(2000, marks=pytest.mark.long)])
 def test_killed_while_six_clients_are_busy(laboratory: Laboratory, last: int) -> None:
     """At some storage call, when batches hold the work of several."""
     laboratory.at_every_point(lambda n: ("busy", [Rule("kill", n, n)]), stride=9, last=last)
@@ -242,6 +242,17 @@ def test_one_call_finds_no_room(laboratory: Laboratory, stride: int) -> None:
     kinds = tuple(kind for kind in TAKES_ROOM if kind != "open")
     laboratory.at_every_point(once("fail", *kinds, error=errno.ENOSPC), stride=stride)
     assert set(laboratory.outcomes) == {"done", "not started"}
+
+
+def test_no_room_for_a_name_and_then_none_in_the_ledger(laboratory: Laboratory) -> None:
+    """Whatever is refused after it was declared complete, it can be asked for again."""
+    name = Rule("fail", 1, 1, ("link",), errno.ENOSPC)
+
+    def both(n: int) -> Stage:
+        return "small", [name, Rule("fail", n, n + 1, ("pwrite",), errno.ENOSPC)]
+
+    laboratory.at_every_point(both, stride=2, first=31, last=61)
+    assert set(laboratory.outcomes) == {"done"}
 
 
 @strides(6)

@@ -1104,3 +1104,34 @@ async def test_a_session_can_be_cancelled_at_every_step() -> None:
                     serving.cancel_scope.cancel()
             assert peer.ended.is_set()
             assert desk.claimed() == []
+
+
+@virtual
+async def test_an_upload_of_unknown_length_ends_where_every_upload_must() -> None:
+    """The limit holds for what was not declared, too; to the byte."""
+    async with open_desk() as desk:
+        desk.uploads.max_length = 5
+        peer = await desk.greeted()
+        await peer.up(1, name="a")
+        await peer.chunk(1, 0, b"01234", last=True)
+        await peer.hear_of("done")
+        await peer.up(2, name="b")
+        await peer.chunk(2, 0, b"012345")
+        error = await peer.hear_of("error")
+        assert (error["ref"], error["code"], error["final"]) == (2, "length-exceeded", True)
+
+
+@virtual
+async def test_a_ref_that_is_begun_again_and_again_ends_its_session() -> None:
+    """Runs that have not let go yet are bounded, not only refs; the clogged store holds them."""
+    async with open_desk() as desk:
+        peer, good = await desk.greeted(), await desk.greeted()
+        gate = desk.store.clog("room")
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            for _ in range(2000):
+                await peer.begin(1, name="a", length=3)
+                await peer.chunk(1, 1, b"x")  # refused, not finally
+        await wait_all_tasks_blocked()
+        assert len(desk.claimed()) <= 2 * 256 + 2
+        gate.set()
+        await good.up(1, name="b", length=1)

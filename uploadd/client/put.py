@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
-from typing import Any
+from typing import Any, Final
 
 from uploadd.client import address, command, exits
 from uploadd.client.batch import STDIN, Batch, Order
@@ -21,6 +22,9 @@ class _Parser(argparse.ArgumentParser):
         parsed, left = super().parse_known_args(args, namespace)
         parsed.items += [word for word in left if word == STDIN or not word.startswith("-")]
         return parsed, [word for word in left if word != STDIN and word.startswith("-")]
+
+
+_LIKE_A_URL: Final = re.compile(r"https?:.*|[\w.-]+:\d+(/.*)?|localhost(/.*)?")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -64,6 +68,9 @@ def order_of(args: argparse.Namespace) -> Order:
     url = files.pop() if "://" in files[-1] else os.environ.get("UPLOADD_URL") or DEFAULT_URL
     if not files:
         raise UsageError("which files?")
+    if _LIKE_A_URL.fullmatch(files[-1]) and not os.path.exists(files[-1]):
+        host = re.sub(r"^https?:/*", "", files[-1])
+        raise UsageError(f"{files[-1]} is no file; a server is written http://{host}")
     if args.name is not None and len(files) > 1:
         raise UsageError(f"one --name for {len(files)} files")
     if files.count(STDIN) > 1:

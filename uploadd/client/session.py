@@ -62,7 +62,7 @@ class Client:
         self._chance = chance
         self._connect = connect
         self._patience = patience
-        self._tell = tell or (lambda notice: None)
+        self.tell = tell or (lambda notice: None)
         self._backoff = Backoff(min(FIRST_PATIENCE, patience), chance)
         self._running = trio.CapacityLimiter(AT_ONCE)
         self._open: Conversation | None = None
@@ -126,7 +126,7 @@ class Client:
             not_before = trio.current_time() + delay
             await self._asked.wait()
             if trio.current_time() < not_before:
-                self._tell(f"{ended.error.message}; trying again in {delay:.1f} s")
+                self.tell(f"{ended.error.message}; trying again in {delay:.1f} s")
                 await trio.sleep_until(not_before)
 
     async def _converse(self) -> tuple[Conversation | None, Ended]:
@@ -176,8 +176,8 @@ async def open_client(
     """A client of the server at *url*; connects with the first upload.
 
     *patience*: seconds of trying again without progress after which ServerUnavailable is raised.
-    *tell* gets a line for people whenever the connection is lost.  Raises ValueError: not a URL,
-    not a token.
+    *tell* gets a line for people whenever the connection is lost or the server lets us wait.
+    Raises ValueError: not a URL, not a token.
     """
     base = address.parse(url)
     token = address.check_token(token) if token is not None else None

@@ -32,7 +32,9 @@ class Progress(NamedTuple):
 
 
 class Line(Protocol):
-    """Where conversations come from."""
+    """Where conversations come from; *tell* takes a line for people."""
+
+    tell: Callable[[str], None]
 
     async def conversation(self) -> Conversation:
         """The one that is open, or the next.  Raises ServerUnavailable, NotAuthorised, Rejected."""
@@ -179,6 +181,7 @@ class Uploading:
         if delay is None:
             raise error
         if not (fresh and refused.code in AT_ONCE):
+            self._line.tell(f"{refused.message}; trying again in {delay:.1f} s")
             await trio.sleep(delay)
 
 

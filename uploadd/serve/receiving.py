@@ -19,7 +19,7 @@ from uploadd.protocol.wschunks import Chunk
 from uploadd.protocol.wsmessages import Begin, Digest, Finish
 from uploadd.serve import opening
 from uploadd.serve.voice import Voice
-from uploadd.uploads import Claim
+from uploadd.claim import Claim
 
 log = logging.getLogger("uploadd.upload")
 CHUNK_COST: Final = 256
@@ -210,13 +210,16 @@ class Receiving:
         if error is not None or self._cancelled or self.mute:
             return
         if self._finished:
-            await self._uploads.complete(upload, self._digest)
+            await self._uploads.complete(upload, self._digest, self._claim)
             self._done(upload)
         else:  # the session ends: what was taken is acknowledged before
             await self._uploads.commit.settle(upload)
 
     async def _cancel(self) -> None:
-        upload = self._upload_of()
+        upload = self._upload
+        if upload is None:  # it could not even be looked up
+            self.refuse(errors.Gone("the upload could not be found", reason="lost"))
+            return
         try:
             await self._uploads.cancel(upload)
         except errors.Gone as error:

@@ -66,6 +66,7 @@ class Session:
         self._runs: trio.Nursery | None = None
         self._senders: trio.Nursery | None = None
         self._sending = False
+        self._alive = 0  # tasks of uploads: more than refs, when those are begun again
         self._farewell: Farewell | None = None
         gated.on_refusal = self._on_refusal
 
@@ -181,12 +182,21 @@ class Session:
         if (older := self._receivings.get(begin.ref)) is not None:
             older.end()
         receiving = self._receivings[begin.ref] = Receiving(self, begin)
+        if self._alive > 2 * self._rules.max_refs:  # a ref that is begun again and again
+            self.fail(errors.TooMany(f"{self._alive} uploads of this session have not ended"))
         self.spawn(receiving.run)
 
     def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run *task* as long as the session lives."""
         assert self._runs is not None, "the reader alone starts runs"
-        self._runs.start_soon(task)
+        self._alive += 1
+        self._runs.start_soon(self._live, task)
+
+    async def _live(self, task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        finally:
+            self._alive -= 1
 
     def forget(self, ref: int, run: object) -> None:
         """The task of *run* has ended; a ref that was refused may still be cancelled."""

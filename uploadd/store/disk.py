@@ -87,6 +87,17 @@ def sync_filesystem(fd: int, count: int) -> list[OSError | None]:
     return [OSError(code, os.strerror(code))] * count
 
 
+def has_nameless_files(folder: int) -> bool:
+    """Whether the file system has O_TMPFILE; network and user-space ones often do not."""
+    try:
+        os.close(os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=folder))
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            return False
+        raise
+    return True
+
+
 def link_open_file(fd: int, path: str, root: int) -> None:
     """Give the open file *fd* the name *path* below *root*; raises FileExistsError."""
     # src_dir_fd makes os.link use linkat(AT_SYMLINK_FOLLOW); without it link(2) gives EXDEV.
@@ -137,7 +148,10 @@ def open_folder(path: str, root: int) -> int:
 
 
 def sync_folder(path: str, root: int) -> None:
-    """Make the entries of a folder durable."""
+    """Make the entries of a folder durable; for the root itself no descriptor is needed."""
+    if not path:
+        os.fsync(root)
+        return
     fd = open_folder(path, root)
     try:
         os.fsync(fd)

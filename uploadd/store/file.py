@@ -72,6 +72,7 @@ class FileStore:
         for fd in (self._folder, self._root):
             os.fsync(fd)
         disk.sync_folder(".uploadd", self._root)
+        self._nameless = disk.has_nameless_files(self._folder)
 
     # --- writing --------------------------------------------------------------------------
 
@@ -81,7 +82,7 @@ class FileStore:
         entry = self._entries.setdefault(id, Growing())
         if entry.failed:
             raise disk.told(OSError(errno.EIO, ""), "writing")
-        job = Write(id, entry, at, buffers, whole and at == 0)
+        job = Write(id, entry, at, buffers, whole and at == 0 and self._nameless)
         await self._writes.submit(job)
         if job.error is not None:
             raise disk.told(job.error, "writing") from job.error

@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Final
 
 from uploadd import errors
 from uploadd.errors import StoreError
@@ -224,6 +225,10 @@ def unlink_all(folder: int, ids: Sequence[str]) -> None:
             os.unlink(id, dir_fd=folder)
 
 
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""No descriptor is free to open a folder: then the whole file system is synced instead."""
+
+
 def _sync_folders(root: int, touched: Mapping[str, None], durable: set[str]) -> None:
     """Make the entries of the folders *touched* durable, and their own names up to the root."""
     wanted = dict(touched)
@@ -236,4 +241,5 @@ def _sync_folders(root: int, touched: Mapping[str, None], durable: set[str]) -> 
         try:
             disk.sync_folder(path, root)
         except OSError as error:
-            raise MediumFailed(f"cannot make the names in {path or '.'!r} durable") from error
+            if error.errno not in _EXHAUSTED or disk.sync_filesystem(root, 1)[0] is not None:
+                raise MediumFailed(f"cannot make names in {path or '.'!r} durable") from error

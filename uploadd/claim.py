@@ -1,0 +1,35 @@
+"""The right to append to an upload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from uploadd.errors import UploadError
+from uploadd.protocol.upload import Run, Upload
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """The exclusive right to append to an upload, until a newer one takes it.
+
+    *on_stop* is called at most once, on the loop, when the holder must let go: it stops reading
+    and releases the claim when nothing of it can be written any more.  *on_move* is called when
+    the durable offset or the state of the upload has changed.  Neither may raise.
+    """
+
+    upload: Upload
+    on_stop: Callable[[UploadError], None]
+    on_move: Callable[[], None]
+    run: Run = field(default_factory=lambda: Run(0, -1))
+    """What it appends; before `Uploads.settle` it accepts nothing."""
+    ended: UploadError | None = None
+    released: trio.Event = field(default_factory=trio.Event)
+
+    def stop(self, error: UploadError) -> None:
+        """Tell the holder to let go, because of *error*; the first reason counts."""
+        if self.ended is None and not self.released.is_set():
+            self.ended = error
+            self.on_stop(error)
