@@ -14,11 +14,11 @@ from typing import Final, NamedTuple
 
 import trio
 
+from uploadd.claim import Claim
 from uploadd.commit import Commit
 from uploadd.errors import UploadError
 from uploadd.protocol.upload import accept
 from uploadd.store.contract import Bytes, Store
-from uploadd.claim import Claim
 
 GATHER_BYTES: Final = 4 << 20
 """As much as one write takes; a takeover waits for one."""

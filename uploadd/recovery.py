@@ -41,7 +41,7 @@ async def recover(store: Store, ledger: Ledger, *, now: Callable[[], float] = ti
     }
     outcome = await store.settle(
         [Publication(u.id, u.intent or u.id) for u in intended.values()],
-        {u.id: u.inode for u in intended.values() if u.inode is not None},
+        {u.id: u.inode for u in intended.values() if u.inode is not None and not u.held},
     )
     for upload in uploads.values():
         if upload.id in lost:

@@ -50,6 +50,7 @@ class Uploads:
         self._live: WeakValueDictionary[str, Upload] = WeakValueDictionary()
         self._keys: WeakValueDictionary[tuple[str, str], Upload] = WeakValueDictionary()
         self._claims: dict[str, list[Claim]] = {}
+        self._ending: dict[str, Upload] = {}  # gone, and the ledger does not know it yet
         self._hashing = trio.CapacityLimiter(2)
         self._room = (0, float("-inf"))
         commit.moved, commit.failed = self._moved, self._failed
@@ -134,6 +135,8 @@ class Uploads:
         Call `settle` before the first byte, and `release` in any case.
         Raises Gone, or Conflict while it is being published.
         """
+        if upload.id in self._ending:
+            raise errors.NoSpace(f"the end of upload {upload.id} could not be written down yet")
         upload.check(Input.CLAIM)
         claim = Claim(upload, on_stop, on_move)
         older = self._claims.setdefault(upload.id, [])
@@ -207,6 +210,8 @@ class Uploads:
                 self.commit.release(upload)
 
     def _moved(self, upload: Upload) -> None:
+        if upload.state is not State.RECEIVING:
+            self._ending.pop(upload.id, None)
         for claim in self._claims.get(upload.id, ()):
             claim.on_move()
 
@@ -265,6 +270,8 @@ class Uploads:
 
         Raises Gone, Conflict once it is complete, HolderStuck, StoreError.
         """
+        if upload.id in self._ending:
+            await self.commit.forget(upload)  # there was no room; nobody is told before there is
         upload.check(Input.CANCEL)
         reason = errors.Gone(f"upload {upload.id} was cancelled", reason="cancelled")
         while claims := list(self._claims.get(upload.id, ())):  # more may come while we wait
@@ -277,6 +284,7 @@ class Uploads:
     async def _end(self, upload: Upload) -> None:
         """Write down that *upload* is gone; only then is its key free again."""
         owner, key, upload.key = upload.owner, upload.key, None
+        self._ending[upload.id] = upload
         await self.commit.forget(upload)
         if key is not None and self._keys.get((owner, key)) is upload:
             del self._keys[owner, key]

@@ -10,6 +10,7 @@ import logging
 from typing import Final
 
 from uploadd import errors
+from uploadd.claim import Claim
 from uploadd.errors import GoneReason, UploadError
 from uploadd.intake import Intake, drain
 from uploadd.protocol import pages
@@ -19,7 +20,6 @@ from uploadd.protocol.wschunks import Chunk
 from uploadd.protocol.wsmessages import Begin, Digest, Finish
 from uploadd.serve import opening
 from uploadd.serve.voice import Voice
-from uploadd.claim import Claim
 
 log = logging.getLogger("uploadd.upload")
 CHUNK_COST: Final = 256

@@ -111,7 +111,11 @@ class Store(Protocol):
     async def settle(
         self, wanted: Sequence[Publication], inodes: Mapping[str, int]
     ) -> Mapping[str, Published | StoreError | None]:
-        """At start: roll intents forward; None where neither the bytes nor the file exist."""
+        """At start: roll intents forward; None where neither the bytes nor the file exist.
+
+        *inodes* are of those that were nameless when they were intended.  Their bytes were never
+        held: only a file that was published already can be left of them.
+        """
 
     async def open_published(self, published: Published, length: int) -> int:
         """A descriptor to read a published file; the caller closes it.

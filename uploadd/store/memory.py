@@ -212,7 +212,7 @@ class MemoryStore:
         await self._step("settle")
         answer: dict[str, Published | StoreError | None] = {}
         for one in wanted:
-            if one.id in self._growing:
+            if one.id in self._growing and one.id not in inodes:
                 answer[one.id] = self._link(one)
                 continue
             answer[one.id] = None

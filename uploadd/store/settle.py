@@ -161,11 +161,12 @@ def roll_forward(
 ) -> dict[str, Published | StoreError | None]:
     """Finish what was intended when the daemon ended; None where nothing of it exists.
 
-    A nameless file, which has nothing in growing/, was linked or vanished: then its name tells,
-    by inode.
+    A nameless file was linked or has vanished: then its name tells, by inode.  What lies in
+    growing/ by its id came later, and was cut off.
     """
     answer: dict[str, Published | StoreError | None] = {}
-    growing = [one for one in wanted if disk.find_file(one.id, folder) is not None]
+    named = [one for one in wanted if one.id not in inodes]
+    growing = [one for one in named if disk.find_file(one.id, folder) is not None]
     answer.update(publish(root, folder, growing, {}, durable_folders=set()))
     for one in wanted:
         if one.id in answer:

@@ -192,7 +192,8 @@ async def _what_was_intended_is_carried_out(store: Store, reopen: Reopen) -> Non
     await store.flush(["nameless", "vanished"], {"nameless", "vanished"})
     may_vanish = store.nameless("vanished")
     ids = ("linked", "intended", "nameless", "vanished")
-    inodes = await store.inodes(ids)
+    inodes = await store.inodes([id for id in ids if store.nameless(id)])
+    [expected] = (await store.inodes(["intended"])).values()
     before = {id: await publish(store, id, "x.bin") for id in ("linked", "nameless")}
     wanted = [Publication(id, "x.bin") for id in ids]
     for _ in range(2):
@@ -201,7 +202,7 @@ async def _what_was_intended_is_carried_out(store: Store, reopen: Reopen) -> Non
         assert not await store.recover(held)
         told = await store.settle(wanted, inodes)
         assert {id: told[id] for id in before} == before
-        assert told["intended"] == Published("x-3.bin", inodes["intended"])
+        assert told["intended"] == Published("x-3.bin", expected)
         assert not may_vanish or told["vanished"] is None
     for id in (*before, "intended"):
         published = told[id]
@@ -219,7 +220,7 @@ async def _a_stray_beginning_is_not_published(store: Store, reopen: Reopen) -> N
     await store.write("a", 0, [data], whole=True)
     await store.flush(["a"], {"a"})
     held = NOTHING if store.nameless("a") else NOTHING.add(0, len(data))
-    inodes = await store.inodes(["a"])
+    inodes = await store.inodes(["a"]) if store.nameless("a") else {}
     published = await publish(store, "a", "a")
     for _ in range(2):
         store = await reopen(store)
@@ -229,7 +230,25 @@ async def _a_stray_beginning_is_not_published(store: Store, reopen: Reopen) -> N
     await store.aclose()
 
 
+async def _what_was_cut_off_is_not_published(store: Store, reopen: Reopen) -> None:
+    """Intended while it was nameless, given a name later, and that was not remembered."""
+    await store.write("a", 0, [some(store, 2)], whole=True)
+    await store.flush(["a"], {"a"})
+    if not store.nameless("a"):
+        await store.aclose()
+        return
+    inodes = await store.inodes(["a"])
+    await flush(store, "a")
+    for _ in range(2):
+        store = await reopen(store)
+        assert not await store.recover({"a": NOTHING})
+        assert await store.settle([Publication("a", "a")], inodes) == {"a": None}
+        assert await store.read("a", 0, 1) == b""
+    await store.aclose()
+
+
 RECOVERIES: Final = (
     *(_what_is_held_survives_a_crash, _what_is_shorter_than_held_is_lost),
     *(_what_was_intended_is_carried_out, _a_stray_beginning_is_not_published),
+    _what_was_cut_off_is_not_published,
 )
