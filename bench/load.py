@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import time
 
 HANDSHAKE = (
@@ -135,15 +136,8 @@ def plain_upload(port: int, size: int, chunk: int) -> float:
     return time.perf_counter() - began
 
 
-def download(port: int, path: str) -> tuple[int, float]:
-    """GET *path* into nowhere: bytes of the answer, seconds."""
-    with socket.create_connection(("127.0.0.1", port)) as sock:
-        began = time.perf_counter()
-        sock.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
-        )
-        buffer = bytearray(1 << 20)
-        total = 0
-        while count := sock.recv_into(buffer):
-            total += count
-        return total, time.perf_counter() - began
+def download(port: int, path: str) -> float:
+    """GET *path* into nowhere by curl, as people do: bytes a second."""
+    url = f"http://127.0.0.1:{port}{path}"
+    command = ["curl", "-sf", "-o", "/dev/null", "-w", "%{speed_download}", url]
+    return float(subprocess.run(command, capture_output=True, check=True).stdout)

@@ -94,7 +94,8 @@ def has_nameless_files(folder: int) -> bool:
     except OSError as error:
         if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
             return False
-        raise
+        if error.errno not in _ROOM:  # a full disk is no reason not to start
+            raise
     return True
 
 

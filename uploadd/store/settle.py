@@ -226,7 +226,7 @@ def unlink_all(folder: int, ids: Sequence[str]) -> None:
             os.unlink(id, dir_fd=folder)
 
 
-_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE})
 """No descriptor is free to open a folder: then the whole file system is synced instead."""
 
 
