@@ -107,6 +107,11 @@ class WatchedStore(MemoryStore):
         await super().release(ids)
 
 
+def fail(fault: Exception) -> None:
+    """For claims whose holder makes no mistakes."""
+    raise fault
+
+
 @dataclass
 class Rings:
     """All of it, running."""
@@ -119,7 +124,7 @@ class Rings:
 
     def claim(self, upload: Upload, stopped: Callable[[UploadError], None] | None = None) -> Claim:
         """The newest claim of *upload*, not settled yet."""
-        return self.uploads.contend(upload, stopped or (lambda error: None), lambda: None)
+        return self.uploads.contend(upload, stopped or (lambda error: None), lambda: None, fail)
 
     def new(self, **fields: Any) -> tuple[Upload, Claim]:
         """A new upload, and a claim that may append at once."""

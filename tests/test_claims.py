@@ -149,3 +149,29 @@ async def test_bytes_that_the_medium_lost_end_the_upload(tmp_path: Path) -> None
         found = await r.ledger.find(upload.id)
         assert found is not None
         assert (found.state, found.offset) == (State.LOST, 4)
+
+
+# --- holders that are wrong -----------------------------------------------------------------
+
+
+async def test_what_one_holder_does_wrong_is_told_to_that_holder(tmp_path: Path) -> None:
+    """The commit that tells them goes on, and so does the neighbour in its batch."""
+    async with rings(tmp_path) as r:
+        faults: list[Exception] = []
+
+        def wrong(*args: object) -> None:
+            raise RuntimeError("a bug")
+
+        bad = r.uploads.create(length=4)
+        claim = r.uploads.contend(bad, wrong, wrong, faults.append)
+        r.uploads.settle_new(claim)
+        good, other = r.new(length=4)
+        await r.append(claim, b"1234")
+        await r.append(other, b"5678")
+        await r.commit.settle(bad)
+        await r.commit.settle(good)
+        assert (bad.offset, good.offset) == (4, 4)
+        r.claim(bad)
+        assert claim.ended is not None
+        assert {type(fault) for fault in faults} == {RuntimeError}
+        assert len(faults) >= 3, "while it was written, when it was durable, when it was taken"

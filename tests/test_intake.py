@@ -10,7 +10,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.rings import Rings, WatchedStore, rings
+from tests.rings import Rings, WatchedStore, fail, rings
 from tests.strategies import chunked
 from uploadd import errors
 from uploadd import intake as module
@@ -159,7 +159,7 @@ async def test_what_the_peer_waits_for_is_flushed_at_once(
             if upload.offset == 4:
                 durable.set()
 
-        claim = r.uploads.contend(upload, lambda error: None, moved)
+        claim = r.uploads.contend(upload, lambda error: None, moved, fail)
         r.uploads.settle_new(claim)
         claim.run.limit = limit
         intake = r.intake(claim)

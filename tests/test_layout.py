@@ -28,14 +28,16 @@ RINGS: tuple[tuple[str, ...], ...] = (
     ("commit", "work", "claim", "uploads", "recovery"),
     ("intake",),
     ("serve",),
+    ("listening",),
     ("daemon",),
     ("cli", "__main__"),
 )
 # Rooms beside the rings, and what those may import.
 ASIDE: dict[str, tuple[str, ...]] = {
-    "settings": ("errors",),
-    "config": ("errors", "settings"),
+    "settings": ("errors", "protocol"),
+    "config": ("errors", "protocol", "settings"),
     "client": ("errors", "protocol", "masking", "allocator", "latest"),
+    "web": (),  # put.py is sent to hosts that have nothing of ours
     "testing": tuple(room for ring in RINGS[:5] for room in ring),
 }
 # Who may import a room that stands aside; everybody else may not.

@@ -133,6 +133,17 @@ async def test_the_path_is_made_from_the_template_and_safe_names(tmp_path: Path)
         assert upload.published.path == f"_ann_/2026-11-20/{upload.id}-_x_y"
 
 
+async def test_the_folders_of_a_file_are_kept(tmp_path: Path) -> None:
+    """Whoever sends a tree finds a tree, below the root whatever it says."""
+    async with rings(tmp_path) as r:
+        uploads = Uploads(r.store, r.ledger, r.commit)
+        for told, path in [("a/b/x", "a/b/x"), ("../../x", "x"), ("x", "x-2")]:
+            upload = uploads.create(name="x", length=0, metadata={"relativePath": told})
+            await uploads.complete(upload)
+            assert upload.published is not None
+            assert upload.published.path == path
+
+
 # --- endings --------------------------------------------------------------------------------
 
 

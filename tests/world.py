@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from tests.crashes import Medium
-from tests.rings import Life, Rings
+from tests.rings import Life, Rings, fail
 from uploadd import errors
 from uploadd.errors import StoreError
 from uploadd.protocol.upload import GONE, State, Upload
@@ -86,7 +86,7 @@ class Day:
         truth = os.urandom(size)
         enrolled = trio.Event()
         upload = self.r.uploads.create(name=name, length=size if known else None)
-        claim = self.r.uploads.contend(upload, lambda error: enrolled.set(), enrolled.set)
+        claim = self.r.uploads.contend(upload, lambda error: enrolled.set(), enrolled.set, fail)
         self.r.uploads.settle_new(claim)
         self.r.commit.enrol(upload)
         await enrolled.wait()

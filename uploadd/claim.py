@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -17,12 +18,14 @@ class Claim:
 
     *on_stop* is called at most once, on the loop, when the holder must let go: it stops reading
     and releases the claim when nothing of it can be written any more.  *on_move* is called when
-    the durable offset or the state of the upload has changed.  Neither may raise.
+    the durable offset or the state of the upload has changed.  What they raise goes to *on_fault*
+    and no further: the conversation of the holder ends, and nobody else notices.
     """
 
     upload: Upload
     on_stop: Callable[[UploadError], None]
     on_move: Callable[[], None]
+    on_fault: Callable[[Exception], None]
     run: Run = field(default_factory=lambda: Run(0, -1))
     """What it appends; before `Uploads.settle` it accepts nothing."""
     ended: UploadError | None = None
@@ -32,4 +35,14 @@ class Claim:
         """Tell the holder to let go, because of *error*; the first reason counts."""
         if self.ended is None and not self.released.is_set():
             self.ended = error
-            self.on_stop(error)
+            self._call(partial(self.on_stop, error))
+
+    def moved(self) -> None:
+        """Tell the holder that the durable offset, the state or what is written has changed."""
+        self._call(self.on_move)
+
+    def _call(self, tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        except Exception as fault:  # noqa: BLE001 - it belongs to the holder, not to who tells it
+            self.on_fault(fault)

@@ -15,7 +15,8 @@ import trio
 from uploadd import __version__
 from uploadd.client import get, put
 from uploadd.config import Config, ConfigError, load
-from uploadd.daemon import CannotStart, serve
+from uploadd.daemon import serve
+from uploadd.listening import CannotStart
 from uploadd.store.contract import MediumFailed
 
 E = TypeVar("E", bound=Exception)

@@ -28,7 +28,7 @@ from uploadd.work import Agenda, Work
 BATCH: Final = 512
 ALONE: Final = 1 << 20
 """Bytes from which a flush gets a thread of its own, so that it holds up no small one."""
-LONG_FLUSHES: Final = 3  # of those at a time: one thread less than a store has for flushing
+LONG_FLUSHES: Final = 3  # at a time: one thread less than a store has for flushing
 NO_ROOM_PAUSE: Final = 1.0  # seconds until a transaction that found the disk full is tried again
 
 
@@ -193,12 +193,12 @@ class Commit:
         self._drained = trio.Event()
 
     async def _files(self, works: list[Work]) -> None:
-        wanted = {w.upload.id: w for w in works if w.flushes}
+        store, wanted = self._store, {w.upload.id: w for w in works if w.flushes}
         publishing = {id for id, work in wanted.items() if work.path is not None}
-        ids = [id for id in wanted if id in publishing or self._store.unflushed(id)]
+        ids = [id for id in wanted if id in publishing or store.unflushed(id) or store.nameless(id)]
         if not ids:
             return
-        for id, outcome in (await self._store.flush(ids, publishing)).items():
+        for id, outcome in (await store.flush(ids, publishing)).items():
             self._heard(wanted[id], outcome)
 
     async def _intend(self, works: list[Work]) -> None:

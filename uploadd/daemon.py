@@ -10,11 +10,9 @@ import errno
 import fcntl
 import logging
 import os
-import resource
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import trio
@@ -25,6 +23,7 @@ from uploadd.budget import Budget
 from uploadd.commit import Commit
 from uploadd.config import Config
 from uploadd.ledger import Ledger
+from uploadd.listening import CannotStart, Listening, base_url, listen, raise_limit, shares
 from uploadd.protocol.origins import parse_origin
 from uploadd.recovery import Report, recover
 from uploadd.serve.connection import FrontDoor
@@ -34,22 +33,8 @@ from uploadd.uploads import Uploads
 
 log = logging.getLogger("uploadd")
 STATE: Final = ".uploadd"
-WINDOW: Final = 2 << 20
-"""Bytes of the TCP window of one connection: what the kernel may hold for us unread."""
-SPARE_DESCRIPTORS: Final = 64
-DESCRIPTORS_PER_CONNECTION: Final = 2
 LOOK_INTERVAL: Final = 1.0
 RECONNECT_AFTER: Final = 1.0
-_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_TCP_WINDOW_CLAMP: Final = 10
-
-
-class CannotStart(Exception):
-    """Why the daemon does not start: what happened, and what to type."""
-
-    def __init__(self, message: str, hint: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.message, self.hint, self.exit_code = message, hint, exit_code
 
 
 async def serve(config: Config, *, on_ready: Callable[[str], None]) -> None:
@@ -60,24 +45,25 @@ async def serve(config: Config, *, on_ready: Callable[[str], None]) -> None:
     masking.install()
     keep_buffers()
     rules = _rules(config)
-    async with _opened(config) as uploads:
+    most, growing = shares(raise_limit())
+    async with _opened(config, growing) as uploads:
         budget = Budget(config.limits.memory, config.limits.max_chunk)
         door = FrontDoor(uploads, budget, rules, version=__version__)
         async with trio.open_nursery() as services:
             await services.start(uploads.commit.run)
             services.start_soon(_keep_alive, door)
-            listeners = await _listen(config.server.host, config.server.port)
+            listeners = await listen(config.server.host, config.server.port)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                on_ready(_base_url(listeners[0]))
-                await _converse(door, listeners, signals, rules.stop)
+                on_ready(base_url(listeners[0]))
+                await _converse(door, listeners, signals, rules.stop, most)
             await uploads.commit.drain()
             services.cancel_scope.cancel(reason="stopped")
 
 
 @asynccontextmanager
-async def _opened(config: Config) -> AsyncIterator[Uploads]:
+async def _opened(config: Config, max_open: int) -> AsyncIterator[Uploads]:
     """Store, ledger and desk of a folder that is ours alone, recovered."""
-    with _storage(config) as (store, ledger):
+    with _storage(config, max_open) as (store, ledger):
         try:
             _tell(await recover(store, ledger))
             commit = Commit(
@@ -100,7 +86,7 @@ async def _opened(config: Config) -> AsyncIterator[Uploads]:
 
 
 @contextmanager
-def _storage(config: Config) -> Iterator[tuple[FileStore, Ledger]]:
+def _storage(config: Config, max_open: int) -> Iterator[tuple[FileStore, Ledger]]:
     """Lock the folder and open what is in it; nothing else runs yet, so it may block."""
     root = os.path.abspath(config.storage.dir)
     durable = config.durability.ack == "durable"
@@ -112,6 +98,7 @@ def _storage(config: Config) -> Iterator[tuple[FileStore, Ledger]]:
                 durable=durable,
                 flush=config.durability.flush,
                 min_free=config.storage.min_free,
+                max_open=max_open,
             )
             ledger = Ledger(os.path.join(root, STATE, "ledger.db"), durable=durable)
         except errors.StoreError as error:
@@ -186,68 +173,7 @@ def _rules(config: Config) -> Rules:
     )
 
 
-# --- listening ------------------------------------------------------------------------------------
-
-
-async def _listen(host: str, port: int) -> list[trio.SocketListener]:
-    try:
-        listeners = await trio.open_tcp_listeners(port, host=host, backlog=1024)
-    except OSError as error:
-        if error.errno in (errno.EADDRINUSE, errno.EACCES):
-            hint = f"another port: --port {max(8080, port + 1)}; ss -ltnp shows who listens"
-        else:
-            hint = "--host with an address of this machine (ip address), or 127.0.0.1"
-        raise CannotStart(
-            f"cannot listen on {host}:{port}: {error.strerror}", hint, os.EX_UNAVAILABLE
-        ) from error
-    for listener in listeners:
-        with suppress(OSError):  # not every socket has a window
-            listener.socket.setsockopt(socket.IPPROTO_TCP, _TCP_WINDOW_CLAMP, WINDOW)
-    return listeners
-
-
-def _base_url(listener: trio.SocketListener) -> str:
-    host, port = listener.socket.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def max_connections() -> int:
-    """How many connections the limit on descriptors allows; it is raised as far as it goes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return max(16, (hard - SPARE_DESCRIPTORS) // DESCRIPTORS_PER_CONNECTION)
-
-
-class _Listening:
-    """Accepts up to *limit* connections; the excess is closed at once, without a task."""
-
-    def __init__(self, door: FrontDoor, limit: int) -> None:
-        self._door, self._limit, self._open = door, limit, 0
-
-    async def accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
-        async with listener:
-            while True:
-                try:
-                    stream = await listener.accept()
-                except OSError as error:
-                    if error.errno not in _EXHAUSTED:
-                        raise
-                    log.warning("cannot accept: %s", error.strerror)
-                    await trio.sleep(0.1)
-                    continue
-                if self._open >= self._limit:
-                    log.warning("%d connections are open: one more was closed", self._open)
-                    await trio.aclose_forcefully(stream)
-                    continue
-                self._open += 1
-                nursery.start_soon(self._serve, stream)
-
-    async def _serve(self, stream: trio.SocketStream) -> None:
-        try:
-            await self._door.serve(stream)
-        finally:
-            self._open -= 1
+# --- stopping -------------------------------------------------------------------------------------
 
 
 async def _keep_alive(door: FrontDoor) -> None:
@@ -259,17 +185,15 @@ async def _keep_alive(door: FrontDoor) -> None:
             session.check_alive(now)
 
 
-# --- stopping -------------------------------------------------------------------------------------
-
-
 async def _converse(
     door: FrontDoor,
     listeners: list[trio.SocketListener],
     signals: AsyncIterator[int],
     stop_seconds: float,
+    most: int,
 ) -> None:
-    """Take connections until a signal, then drain; a second signal ends it at once."""
-    listening = _Listening(door, max_connections())
+    """Take up to *most* connections until a signal, then drain; a second signal ends it at once."""
+    listening = Listening(door, most)
     async with trio.open_nursery() as stopping:
         async with trio.open_nursery() as conversations:
             async with trio.open_nursery() as accepting:

@@ -133,7 +133,7 @@ class Intake:
         self._commit.wrote(upload)
         if flush or (starved and not self.finished):
             self._commit.flush(upload)
-        self.claim.on_move()
+        self.claim.moved()
 
     def abandon(self) -> None:
         """Throw away what waits, and give its memory back.  Idempotent."""

@@ -7,12 +7,13 @@ docstring here, and the same with its reason in ``conf/uploadd.toml``.
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+
+from uploadd.protocol import names
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -26,7 +27,6 @@ _SIZE_UNITS |= {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 _DURATION_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _HOST = r"(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])"
 _ORIGIN = re.compile(rf"([a-z][a-z0-9+.-]*)://{_HOST}(?::\d{{1,5}})?")
-_TEMPLATE_FIELDS = ("name", "date", "id", "subject")
 
 
 def _scaled(text: str, units: Mapping[str, int]) -> tuple[int, int] | None:
@@ -79,20 +79,10 @@ def read_mode(value: object) -> int:
 
 
 def read_template(value: object) -> str:
-    """A relative path with ``{name}``, ``{date}``, ``{id}`` and ``{subject}`` in it."""
+    """A relative path with fields such as ``{name}`` in it; see `names.check_template`."""
     if not isinstance(value, str):
         raise ValueError(f"expected text, not {show(value)}")  # noqa: TRY004 - a reader's one way
-    for _, field, spec, conversion in string.Formatter().parse(value):
-        if field is not None and (field not in _TEMPLATE_FIELDS or spec or conversion):
-            known = ", ".join(f"{{{name}}}" for name in _TEMPLATE_FIELDS)
-            raise ValueError(f'unknown field "{{{field}}}"; there are {known}')
-    steps = value.split("/")
-    if {"", ".", ".."}.intersection(steps) or not value.isprintable():
-        raise ValueError(f"expected a relative path without . or .., not {show(value)}")
-    if steps[0].startswith(".uploadd"):
-        raise ValueError(".uploadd/ is where unfinished uploads are kept; publish elsewhere")
-    if "{name}" not in steps[-1] and "{id}" not in steps[-1]:
-        raise ValueError("the last step needs {name} or {id}: all files would get one name")
+    names.check_template(value)
     return value
 
 
@@ -153,8 +143,8 @@ class Storage(Struct, frozen=True, kw_only=True):
 
     dir: str = ""
     """Folder for published files; empty: the DIR of ``uploadd serve DIR``."""
-    path: Annotated[str, read_template] = "{name}"
-    """Path of a published file inside ``dir``, of {name}, {date}, {id} and {subject}."""
+    path: Annotated[str, read_template] = "{folder}/{name}"
+    """Path of a published file inside ``dir``, of {folder}, {name}, {date}, {id} and {subject}."""
     mode: Annotated[int, read_mode] = 0o644
     """Mode of published files, octal."""
     min_free: Bytes = 64 * MIB

@@ -40,7 +40,7 @@ class Uploads:
         ledger: Ledger,
         commit: Commit,
         *,
-        template: str = "{name}",
+        template: str = "{folder}/{name}",
         max_length: int | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -128,9 +128,13 @@ class Uploads:
     # --- claims -----------------------------------------------------------------------------
 
     def contend(
-        self, upload: Upload, on_stop: Callable[[UploadError], None], on_move: Callable[[], None]
+        self,
+        upload: Upload,
+        on_stop: Callable[[UploadError], None],
+        on_move: Callable[[], None],
+        on_fault: Callable[[Exception], None],
     ) -> Claim:
-        """Become the newest claim of *upload*: every older one is told to let go.
+        """Become the newest claim of *upload*, see `Claim`: every older one is told to let go.
 
         Call `settle` before the first byte, and `release` in any case.
         Raises Gone, or Conflict while it is being published.
@@ -138,7 +142,7 @@ class Uploads:
         if upload.id in self._ending:
             raise errors.NoSpace(f"the end of upload {upload.id} could not be written down yet")
         upload.check(Input.CLAIM)
-        claim = Claim(upload, on_stop, on_move)
+        claim = Claim(upload, on_stop, on_move, on_fault)
         older = self._claims.setdefault(upload.id, [])
         for rival in list(older):
             rival.stop(errors.TakenOver(f"a newer claim has taken upload {upload.id}"))
@@ -212,8 +216,8 @@ class Uploads:
     def _moved(self, upload: Upload) -> None:
         if upload.state is not State.RECEIVING:
             self._ending.pop(upload.id, None)
-        for claim in self._claims.get(upload.id, ()):
-            claim.on_move()
+        for claim in list(self._claims.get(upload.id, ())):
+            claim.moved()
 
     def _failed(self, upload: Upload, error: UploadError) -> None:
         error.offset = upload.offset  # the copy is ours
@@ -243,9 +247,14 @@ class Uploads:
         await self.commit.publish(upload, self._path(upload))
 
     def _path(self, upload: Upload) -> str:
-        date = time.strftime("%Y-%m-%d", time.gmtime(upload.created))
-        name, subject = names.sanitise(upload.name, upload.id), names.sanitise(upload.owner, "anon")
-        return names.expand(self._template, name=name, date=date, id=upload.id, subject=subject)
+        return names.expand(
+            self._template,
+            name=names.sanitise(upload.name, upload.id),
+            folder=names.folders(upload.metadata.get(names.RELATIVE_PATH)),
+            date=time.strftime("%Y-%m-%d", time.gmtime(upload.created)),
+            id=upload.id,
+            subject=names.sanitise(upload.owner, "anon"),
+        )
 
     async def _check_digest(
         self, upload: Upload, length: int, wanted: bytes, claim: Claim | None

@@ -102,7 +102,12 @@ class Sender:
         self._bench, self._data = bench, data
         self._moved, self._drained = trio.Event(), trio.Event()
         self._intake: Intake | None = None
-        self._claim: Claim = bench.uploads.contend(upload, self._on_stop, self._on_move)
+        self._claim: Claim = bench.uploads.contend(
+            upload, self._on_stop, self._on_move, self._on_fault
+        )
+
+    def _on_fault(self, fault: Exception) -> None:
+        raise fault
 
     def open_new(self) -> None:
         """Begin at 0, without waiting."""

@@ -82,29 +82,72 @@ def test_stem_and_suffix_are_the_name(name: str) -> None:
 
 @given(any_name, IDS, st.sampled_from(["", "2026/", "a.b/c/"]))
 def test_the_names_to_try_are_all_different(name: str, id: str, folder: str) -> None:
-    """In the same folder, each fit for a file system; the last one has the id."""
+    """In the same folder, each fit for a file system; then with the id, and then in the root."""
     path = folder + names.sanitise(name, id)
     tried = list(names.candidates(path, id))
     assert tried[0] == path
-    assert len(tried) == len(set(tried)) == names.CLASHES + 1
-    assert id in tried[-1]
-    for one in tried:
-        assert one.rpartition("/")[0] == folder.rstrip("/")
-        assert len(one.rpartition("/")[2].encode()) <= 255
+    assert len(tried) == len(set(tried)) == names.CLASHES + 1 + bool(folder)
+    inside = tried[: names.CLASHES + 1]
+    assert {one.rpartition("/")[0] for one in inside} == {folder.rstrip("/")}
+    assert id in inside[-1]
+    assert tried[-1] == inside[-1].rpartition("/")[2]
+    assert all(len(one.rpartition("/")[2].encode()) <= 255 for one in tried)
 
 
 def test_a_clash_counts_before_the_suffix() -> None:
     """So that the file can still be opened."""
     tried = names.candidates("d/a.tar.gz", "ID")
     assert [next(tried), next(tried), next(tried)] == ["d/a.tar.gz", "d/a-2.tar.gz", "d/a-3.tar.gz"]
-    assert list(tried)[-1] == "d/a-ID.tar.gz"
+    assert list(tried)[-2:] == ["d/a-ID.tar.gz", "a-ID.tar.gz"]
+
+
+# --- folders --------------------------------------------------------------------------------
+
+
+@given(st.none() | st.text("./\\ ab\0é") | any_name)
+def test_folders_of_a_client_stay_below_the_root(path: str | None) -> None:
+    """Whatever it calls them: every step is one safe component, and there are not too many."""
+    steps = names.folders(path).split("/")
+    assert len(steps) <= names.DEEPEST
+    if steps != [""]:
+        assert all(names.sanitise(step, "") == step != "" for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("path", "folder"),
+    [
+        ("photos/2024/a.jpg", "photos/2024"),
+        ("photos\\2024\\a.jpg", "photos/2024"),
+        ("a.jpg", ""),
+        (None, ""),
+        ("../../etc/passwd", "etc"),
+        ("/abs/./x//y", "abs/x"),
+        (".uploadd/growing/x", "uploadd/growing"),
+        ("é b/c", "é b"),
+        ("a/" * 20 + "x", "/".join(["a"] * 16)),
+    ],
+)
+def test_the_folders_that_were_chosen_are_kept(path: str | None, folder: str) -> None:
+    """A tree arrives as a tree, and nothing leads out of it."""
+    assert names.folders(path) == folder
 
 
 # --- templates ------------------------------------------------------------------------------
 
 pieces = st.sampled_from(
     [
-        *("{name}", "{id}", "{date}", "{subject}", "{who}", "{name!r}", "{0}", "{}", "{name:>9}"),
+        *(
+            "{name}",
+            "{id}",
+            "{date}",
+            "{subject}",
+            "{folder}",
+            "{who}",
+            "{name!r}",
+            "{0}",
+            "{}",
+            "{name:>9}",
+        ),
         *("{{", "}}", "/", ".", "..", "-", "x", " ", ".uploadd", "\0", "\n", "\u202e"),
     ]
 )
@@ -129,21 +172,28 @@ def accepts(check: object, template: str) -> bool:
     return True
 
 
-@given(templates)
-def test_the_configuration_accepts_what_can_be_carried_out_and_nothing_else(template: str) -> None:
-    """Both say the same, so that no upload meets a template that cannot be."""
-    assert accepts(read_template, template) == accepts(names.check_template, template)
+def filled(template: str, **fields: str) -> str:
+    """*template* with *fields*, and all others, filled in."""
+    others = {"name": "a.txt", "date": "2026-11-20", "id": FALLBACK, "subject": "ann", "folder": ""}
+    return names.expand(template, **(others | fields))
+
+
+@given(templates, any_name)
+def test_what_the_configuration_accepts_can_be_carried_out(template: str, name: str) -> None:
+    """So that no upload meets a template that cannot be, whatever its name and folder."""
+    if accepts(read_template, template):
+        for folder in ("", "a", "a/b"):
+            path = filled(template, name=names.sanitise(name, FALLBACK), folder=folder)
+            assert not {"", ".", ".."} & set(path.split("/"))
 
 
 @given(good_templates, any_name, any_name)
 def test_a_path_stays_below_the_root(template: str, name: str, owner: str) -> None:
     """Whatever template, name and owner are; and each step fits a file system."""
     names.check_template(template)
-    path = names.expand(
+    path = filled(
         template,
         name=names.sanitise(name, FALLBACK),
-        date="2026-11-20",
-        id=FALLBACK,
         subject=names.sanitise(owner, "anonymous"),
     )
     steps = path.split("/")
@@ -154,10 +204,9 @@ def test_a_path_stays_below_the_root(template: str, name: str, owner: str) -> No
 
 def test_the_fields_are_filled_in() -> None:
     """As the documentation has them."""
-    told = names.expand(
-        "{subject}/{date}/{id}-{name}", name="a.txt", date="2026-11-20", id="ID", subject="ann"
-    )
-    assert told == "ann/2026-11-20/ID-a.txt"
+    assert filled("{subject}/{date}/{id}-{name}", id="ID") == "ann/2026-11-20/ID-a.txt"
+    assert filled("{folder}/{name}", folder="x/y") == "x/y/a.txt"
+    assert filled("{folder}/{name}") == "a.txt", "a step that is empty is none"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +214,7 @@ def test_the_fields_are_filled_in() -> None:
     [
         *("", "/{name}", "{name}/", "a//{name}", "../{name}", "{name}/x", "{date}"),
         *("{who}/{name}", "{name!s}", "{name:>99999999999}", "{name", "name}", "{name.x}"),
-        ".uploadd/growing/{id}",
+        *(".uploadd/growing/{id}", "x{folder}/{name}", "{folder}{name}"),
     ],
 )
 def test_a_template_that_cannot_be_is_refused(template: str) -> None:

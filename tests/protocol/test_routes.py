@@ -28,6 +28,8 @@ TABLE = [
     (f"/f/{ID}/a.txt", {"GET", "HEAD", "OPTIONS"}, Conversation.DOWNLOAD),
     ("/-/ws", {"GET", "OPTIONS"}, Conversation.SESSION),
     ("/-/info", {"GET", "HEAD", "OPTIONS"}, Conversation.INFO),
+    ("/-/uploadd.js", {"GET", "HEAD", "OPTIONS"}, Conversation.ASSET),
+    ("/-/uploadd.d.ts", {"GET", "HEAD", "OPTIONS"}, Conversation.ASSET),
 ]
 
 

@@ -27,6 +27,7 @@ from tests.strategies import chunked
 from tests.wire import frame, handshake, head
 from uploadd.protocol.origins import Origin
 from uploadd.serve.connection import FrontDoor
+from uploadd.serve.receiving import Receiving
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 LOCAL = b"localhost"
@@ -700,6 +701,34 @@ async def test_a_failure_of_ours_ends_one_connection_and_is_counted() -> None:
             while await caller.stream.receive_some(999):
                 pass
             assert (await other.ask(get())).status == 200
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+@virtual
+async def test_a_failure_of_ours_while_being_told_ends_the_session_that_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The group commit tells everybody; the neighbour in its batch becomes durable."""
+    async with open_house(failures=1) as house:
+        logging.disable(logging.CRITICAL)
+        try:
+            told = Receiving._on_move
+
+            def on_move(self: Receiving) -> None:
+                if self.begin.name == "bad":
+                    raise RuntimeError("a bug")
+                told(self)
+
+            monkeypatch.setattr(Receiving, "_on_move", on_move)
+            bad, good = house.call(), house.call()
+            for caller, name in ((bad, "bad"), (good, "good")):
+                await caller.hello()
+                await caller.say(wire.text({"type": "begin", "ref": 1, "name": name}))
+            assert await bad.close_code() == 1011
+            assert (await good.message())["type"] == "ready"
+            await good.say(wire.text({"type": "finish", "ref": 1}))
+            assert (await good.message())["type"] == "done"
         finally:
             logging.disable(logging.NOTSET)
 

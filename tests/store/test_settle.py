@@ -10,22 +10,23 @@ from pathlib import Path
 import pytest
 
 from tests.store.kit import publish
-from uploadd.errors import NotFound, StoreError
+from uploadd.errors import NotFound
 from uploadd.protocol.upload import Published
 from uploadd.store.contract import MediumFailed, Publication
 from uploadd.store.file import FileStore
 
 
-async def test_a_link_on_the_way_to_the_final_name_is_refused(root: Path) -> None:
-    """A folder of the template that is a link leads out of the root."""
+@pytest.mark.parametrize("what", ["link", "file"])
+async def test_what_is_no_folder_is_not_taken_for_one(root: Path, what: str) -> None:
+    """A link would lead out of the root; the file lies in the root then, with its id."""
     store = FileStore(str(root))
     outside = root.parent / "outside"
     outside.mkdir()
-    (root / "d").symlink_to(outside)
-    await store.write("a", 0, [b"data"])
-    await store.flush(["a"])
-    assert isinstance((await store.publish([Publication("a", "d/x")]))["a"], StoreError)
+    (root / "d").symlink_to(outside) if what == "link" else (root / "d").write_bytes(b"was here")
+    assert (await publish(store, "ID", "d/e/x.txt")).path == "x-ID.txt"
+    assert (root / "x-ID.txt").read_bytes() == b"data"
     assert not list(outside.iterdir())
+    assert what == "link" or (root / "d").read_bytes() == b"was here"
     await store.aclose()
 
 

@@ -16,7 +16,11 @@ MAX_BYTES: Final = 200
 """Of UTF-8; leaves room below the 255 of the file systems for ``-99`` or an id."""
 CLASHES: Final = 100
 """After that many clashes the id goes into the name."""
-FIELDS: Final = frozenset({"name", "date", "id", "subject"})
+FIELDS: Final = ("name", "date", "id", "subject", "folder")
+RELATIVE_PATH: Final = "relativePath"
+"""The field of the metadata with a file's path below what was chosen; Uppy calls it so, too."""
+DEEPEST: Final = 16
+"""Folders in one another that a client may ask for; what lies deeper comes to lie there."""
 
 _RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")
 _EDGES: Final = "." + "".join(c for c in map(chr, range(0x3001)) if c.isspace())
@@ -52,34 +56,53 @@ def split(name: str) -> tuple[str, str]:
     return name[: match.start()], match.group()
 
 
-def expand(template: str, *, name: str, date: str, id: str, subject: str) -> str:
-    """The path below the root for one upload: *template* with its fields filled in.
+def folders(path: str | None) -> str:
+    """The folders of a client's relative path, its last step left out; empty for none.
 
-    Every value is one safe component already, and `check_template` has let *template* pass.
+    Each is one safe component; ``.``, ``..`` and what nothing is left of are left out.
     """
-    path = template.format(name=name, date=date, id=id, subject=subject)
-    return "/".join(_clip(part, MAX_BYTES) for part in path.split("/"))
+    steps = (path or "").replace("\\", "/").split("/")[:-1]
+    return "/".join([safe for step in steps if (safe := sanitise(step, ""))][:DEEPEST])
+
+
+def expand(template: str, **fields: str) -> str:
+    """The path below the root for one upload: *template* with FIELDS filled in.
+
+    Every value is safe already (``folder`` may be several steps, or none), and `check_template`
+    has let *template* pass.
+    """
+    steps = template.format(**fields).split("/")
+    return "/".join(_clip(step, MAX_BYTES) for step in steps if step)
 
 
 def check_template(template: str) -> None:
     """Raises ValueError unless *template* is a relative path of known fields with a name in it."""
     for _, field, spec, conversion in Formatter().parse(template):
         if field is not None and (field not in FIELDS or spec or conversion):
-            raise ValueError(f"unknown field {{{field}}}")
+            known = ", ".join(f"{{{name}}}" for name in FIELDS)
+            raise ValueError(f'unknown field "{{{field}}}"; there are {known}')
     steps = template.split("/")
     if {"", ".", ".."}.intersection(steps) or not template.isprintable():
-        raise ValueError(f"{template!r} is not a relative path without . or ..")
+        raise ValueError(f'expected a relative path without . or .., not "{template}"')
     if steps[0].startswith(".uploadd"):
-        raise ValueError(".uploadd/ is where unfinished uploads are kept")
+        raise ValueError(".uploadd/ is where unfinished uploads are kept; publish elsewhere")
+    if any("{folder}" in step and step != "{folder}" for step in steps):
+        raise ValueError("{folder} is a step of its own: {folder}/{name}")
     if "{name}" not in steps[-1] and "{id}" not in steps[-1]:
-        raise ValueError("the last step needs {name} or {id}")
+        raise ValueError("the last step needs {name} or {id}: all files would get one name")
 
 
 def candidates(path: str, id: str) -> Iterator[str]:
-    """Names to try, in order, until one is free: ``a.mp4``, ``a-2.mp4``, … then with the id."""
+    """Names to try, in order, until one is free: ``a.mp4``, ``a-2.mp4``, … then with the id.
+
+    The last lies in the root: something that is no folder may have the name of one.
+    """
     folder, slash, name = path.rpartition("/")
     stem, suffix = split(name)
     yield path
     for number in range(2, CLASHES + 1):
         yield f"{folder}{slash}{stem}-{number}{suffix}"
-    yield f"{folder}{slash}{_clip(stem, MAX_BYTES - 40)}-{id}{suffix}"
+    last = f"{_clip(stem, MAX_BYTES - 40)}-{id}{suffix}"
+    yield f"{folder}{slash}{last}"
+    if folder:
+        yield last

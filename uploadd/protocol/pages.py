@@ -21,6 +21,7 @@ uploadd {version}: an upload daemon whose acknowledgement means durable.
 
   uploadd put FILE {base}    send a file
   uploadd get URL            have it back
+  {base}/                    in a browser: drop files here
 
 WebSocket: {base}/-/ws ({subprotocol}); limits: {base}/-/info
 """
@@ -30,7 +31,11 @@ def front(version: str, authority: str) -> Page:
     """The front page, for somebody who has found the port."""
     base = f"http://{authority or 'localhost'}"
     text = _FRONT.format(version=version, base=base, subprotocol=SUBPROTOCOL)
-    return 200, [("Content-Type", "text/plain; charset=utf-8"), *_SMALL], text.encode()
+    return (
+        200,
+        [("Content-Type", "text/plain; charset=utf-8"), *_SMALL, ("Vary", "Accept")],
+        text.encode(),
+    )
 
 
 def info(version: str, durability: str, can: Sequence[str], limits: Limits) -> Page:

@@ -19,6 +19,7 @@ class Conversation(Enum):
     """What the answer to a request is."""
 
     FRONT = "the front page"
+    ASSET = "a file of the page"
     DOWNLOAD = "an upload's bytes"
     SESSION = "a WebSocket session"
     INFO = "limits and protocols"
@@ -34,7 +35,7 @@ class Route(NamedTuple):
     upload: str | None = None
     """The id in the path, well-formed; whether there is such an upload is another question."""
     name: str | None = None
-    """The file name behind the id, decoded."""
+    """The file name behind the id, decoded; of an asset, its name."""
     query: str = ""
     """What stands behind the first ``?``, as sent."""
 
@@ -47,6 +48,7 @@ class _Row(NamedTuple):
 
 _ID: Final = r"(?P<upload>[A-Za-z0-9_-]{22,64})"
 _NAME: Final = r"(?P<name>[^/]+)"
+_ASSET: Final = r"(?P<name>[a-z]+(?:\.[a-z]+)+)"
 
 # The whole server, by path.  OPTIONS is answered everywhere.
 _ROWS: Final = (
@@ -54,6 +56,7 @@ _ROWS: Final = (
     _Row(re.compile(rf"/f/{_ID}(?:/{_NAME})?"), ("GET", "HEAD"), Conversation.DOWNLOAD),
     _Row(re.compile(r"/-/ws"),                  ("GET",),        Conversation.SESSION),
     _Row(re.compile(r"/-/info"),                ("GET", "HEAD"), Conversation.INFO),
+    _Row(re.compile(rf"/-/{_ASSET}"),           ("GET", "HEAD"), Conversation.ASSET),
 )  # fmt: skip
 
 

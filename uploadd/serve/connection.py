@@ -20,7 +20,7 @@ import trio
 from uploadd import errors
 from uploadd.budget import Budget, Share
 from uploadd.errors import UploadError
-from uploadd.protocol import pages
+from uploadd.protocol import assets, pages
 from uploadd.protocol.frames import FrameGate
 from uploadd.protocol.heads import Head, HeadGate
 from uploadd.protocol.origins import check_foreign, check_host
@@ -30,6 +30,7 @@ from uploadd.protocol.upload import GONE, State
 from uploadd.protocol.ws import CAN
 from uploadd.protocol.wschunks import MAX_HEADER
 from uploadd.protocol.wsmessages import Limits
+from uploadd.serve.assets import load
 from uploadd.serve.download import Published, serve_file
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.gate import GatedStream
@@ -51,6 +52,7 @@ class FrontDoor:
         self.failures = 0
         """Conversations that ended by an error of ours."""
         self._draining = False
+        self._assets = load()
         self._idle: set[trio.CancelScope] = set()
         self._data = trio.CapacityLimiter(16)
 
@@ -138,8 +140,12 @@ class FrontDoor:
         match to.conversation:
             case Conversation.DOWNLOAD:
                 await self._download(exchange, to.upload or "")
+            case Conversation.FRONT if assets.wants_page(exchange.request.headers):
+                await self._asset(exchange, "index.html")
             case Conversation.FRONT:
                 await exchange.answer(*pages.front(self._version, head.authority))
+            case Conversation.ASSET:
+                await self._asset(exchange, to.name or "")
             case Conversation.INFO:
                 durability = self._rules.durability
                 page = pages.info(self._version, durability, CAN, self._limits(self._budget))
@@ -148,6 +154,12 @@ class FrontDoor:
                 await exchange.answer(*pages.options(to.allowed))
             case Conversation.SESSION:
                 raise errors.UpgradeRequired("this path speaks WebSocket")
+
+    async def _asset(self, exchange: Exchange, name: str) -> None:
+        found = self._assets.get(name)
+        if found is None:
+            raise errors.NotFound("nothing lives at this path")
+        await exchange.answer(*assets.answer(exchange.request.headers, found))
 
     async def _download(self, exchange: Exchange, id: str) -> None:
         upload = await self._uploads.find(id)
@@ -224,6 +236,9 @@ class FrontDoor:
                     session.part()
                 try:
                     farewell = await session.serve()
+                except* Exception:
+                    await messages.close(1011, "the server failed")
+                    raise
                 finally:
                     self.sessions.discard(session)
                 await messages.close(farewell.code, farewell.reason)

@@ -180,16 +180,19 @@ class Receiving:
             self._done(upload)
         if self.mute:
             return False
-        self._claim = self._uploads.contend(upload, self._on_stop, self._on_move)
+        self._claim = self._contend(upload)
         await self._uploads.settle(self._claim)
         self._intake = self._new_intake(self._claim)
         return True
 
     def _open_new(self) -> None:
         self._upload = opening.create(self._uploads, self.begin)
-        self._claim = self._uploads.contend(self._upload, self._on_stop, self._on_move)
+        self._claim = self._contend(self._upload)
         self._uploads.settle_new(self._claim)
         self._intake = self._new_intake(self._claim)
+
+    def _contend(self, upload: Upload) -> Claim:
+        return self._uploads.contend(upload, self._on_stop, self._on_move, self._session.crash)
 
     def _new_intake(self, claim: Claim) -> Intake:
         share = self._session.share

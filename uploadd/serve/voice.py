@@ -19,6 +19,9 @@ class Voice(Protocol):
     machine: ServerSession
     max_chunk: int
 
+    def crash(self, fault: Exception) -> None:
+        """End the session, and nothing else, because of an error of ours."""
+
     def wake_sender(self) -> None:
         """There may be something to say."""
 

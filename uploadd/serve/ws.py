@@ -68,10 +68,14 @@ class Session:
         self._sending = False
         self._alive = 0  # tasks of uploads: more than refs, when those are begun again
         self._farewell: Farewell | None = None
+        self._fault: Exception | None = None
         gated.on_refusal = self._on_refusal
 
     async def serve(self) -> Farewell:
-        """Converse until the peer, a refusal, a deadline or `drain` ends it."""
+        """Converse until the peer, a refusal, a deadline or `drain` ends it.
+
+        Raises what was wrong in this session, in a group or bare.
+        """
         with self._work:
             async with trio.open_nursery() as senders:
                 self._senders = senders
@@ -79,6 +83,8 @@ class Session:
                     await self._converse()
                 finally:  # here it is open for certain: those outside never meet a closed one
                     self._senders = None
+        if self._fault is not None:
+            raise self._fault
         return self._farewell or Farewell(*(self.machine.closing or (1000, "")))
 
     async def _converse(self) -> None:
@@ -106,6 +112,11 @@ class Session:
         """End the session because of *error*: its uploads keep what was taken."""
         self.machine.fail(error)
         self.wake_sender()
+
+    def crash(self, fault: Exception) -> None:
+        """End the session, and nothing else, because of an error of ours."""
+        self._fault = self._fault or fault
+        self._work.cancel(reason="an error of ours")
 
     def check_alive(self, now: float) -> None:
         """Ping a quiet peer, end a silent one.  *now* is trio's clock."""

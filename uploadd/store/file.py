@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import trio
 
@@ -22,6 +22,8 @@ from uploadd.protocol.extents import NOTHING, Extents
 from uploadd.protocol.upload import Published
 from uploadd.store import disk, settle
 from uploadd.store.contract import Bytes, MediumFailed, Publication
+from uploadd.store.descriptors import MANY, Descriptors
+from uploadd.store.flushes import Flushes, How
 from uploadd.store.writes import Growing, Write, Writes
 
 T = TypeVar("T")
@@ -32,7 +34,8 @@ _OPEN: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 class FileStore:
     """Keeps uploads below *root*, a folder that the caller holds a lock on.
 
-    *durable* False leaves out every flush (``durability.ack = "written"``).
+    *durable* False leaves out every flush (``durability.ack = "written"``).  *max_open* bounds
+    the growing files that are open.
     """
 
     grain = 1
@@ -43,10 +46,11 @@ class FileStore:
         *,
         mode: int = 0o644,
         durable: bool = True,
-        flush: Literal["files", "filesystem"] = "files",
+        flush: How = "files",
         min_free: int = 0,
+        max_open: int = MANY,
     ) -> None:
-        self._mode, self._durable, self._how, self._min_free = mode, durable, flush, min_free
+        self._mode, self._durable, self._min_free = mode, durable, min_free
         disk.make_root(root)
         for folder in (os.path.dirname(GROWING), GROWING):  # the ledger lies there: both private
             with suppress(FileExistsError):
@@ -56,9 +60,11 @@ class FileStore:
         self._folder = disk.open_folder(GROWING, self._root)
         self._prepare()
         self._entries: dict[str, Growing] = {}
+        self._descriptors = Descriptors(max_open, self._close_one)
         self._durable_folders: set[str] = set()
         self._data = trio.CapacityLimiter(16)
         self._writes = Writes(self._open, self._data)
+        self._flushes = Flushes(self._folder, durable=durable, how=flush)
         self._flushing = trio.CapacityLimiter(4)
         self._metadata = trio.CapacityLimiter(4)
 
@@ -83,7 +89,9 @@ class FileStore:
         if entry.failed:
             raise disk.told(OSError(errno.EIO, ""), "writing")
         job = Write(id, entry, at, buffers, whole and at == 0 and self._nameless)
-        await self._writes.submit(job)
+        with self._descriptors.using({id: entry}):
+            await self._descriptors.admit(id, entry)
+            await self._writes.submit(job)
         if job.error is not None:
             raise disk.told(job.error, "writing") from job.error
 
@@ -122,57 +130,34 @@ class FileStore:
         for entry in sound.values():
             entry.in_flush, entry.dirty = entry.dirty, NOTHING
         named = [id for id, e in sound.items() if e.anonymous and id not in publishing]
-        outcome: list[OSError | None] = [None] * len(sound)
-        try:
-            if named or (self._durable and sound):
-                job = partial(self._flush_now, sound, named)
-                outcome = await self._in_thread(self._flushing, job)
-        except trio.Cancelled:  # before it began
-            for entry in sound.values():
-                entry.dirty, entry.in_flush = entry.dirty.union(entry.in_flush), NOTHING
-            raise
-        answer: dict[str, Extents | StoreError] = {
-            id: disk.told(OSError(errno.EIO, ""), "flushing")
-            for id, entry in entries.items()
-            if entry.failed
-        }
-        for (id, entry), error in zip(sound.items(), outcome, strict=True):
-            mark, entry.in_flush = entry.in_flush, NOTHING
-            entry.failed = error is not None
-            answer[id] = disk.told(error, "flushing") if error is not None else mark
-            if entry.anonymous:  # durable only once it is published
-                entry.dirty = entry.dirty.union(mark)
-        return answer
-
-    def _flush_now(
-        self, sound: Mapping[str, Growing], named: Sequence[str]
-    ) -> list[OSError | None]:  # in a thread
-        unnamed = {id: self._name(id, sound[id]) for id in named}
-        outcome: list[OSError | None] = [None] * len(sound)
-        if self._durable:
-            fds = [entry.fd for entry in sound.values()]
-            if self._how == "filesystem":
-                outcome = disk.sync_filesystem(self._folder, len(fds))
-            else:
-                outcome = disk.sync_data(fds)
-            if any(entry.fresh for entry in sound.values()):
-                settle.sync_growing(self._folder)
+        with self._descriptors.using(sound):
+            outcome: list[OSError | None] = [None] * len(sound)
+            try:
+                if named or (self._durable and sound):
+                    job = partial(self._flushes.now, sound, named)
+                    outcome = await self._in_thread(self._flushing, job)
+            except trio.Cancelled:  # before it began
                 for entry in sound.values():
-                    entry.fresh = False
-        return [unnamed.get(id) or error for id, error in zip(sound, outcome, strict=True)]
-
-    def _name(self, id: str, entry: Growing) -> OSError | None:  # in a thread
-        """Give a nameless file its growing name: it will not be published in one go."""
-        try:
-            disk.link_open_file(entry.fd, id, self._folder)
-        except OSError as error:
-            return error
-        entry.anonymous, entry.fresh = False, True
-        return None
+                    entry.dirty, entry.in_flush = entry.dirty.union(entry.in_flush), NOTHING
+                raise
+            failed = [id for id, entry in entries.items() if entry.failed]
+            answer: dict[str, Extents | StoreError] = {
+                id: disk.told(OSError(errno.EIO, ""), "flushing") for id in failed
+            }
+            for (id, entry), error in zip(sound.items(), outcome, strict=True):
+                mark, entry.in_flush = entry.in_flush, NOTHING
+                entry.failed = error is not None
+                answer[id] = disk.told(error, "flushing") if error is not None else mark
+                if entry.anonymous:  # durable only once it is published
+                    entry.dirty = entry.dirty.union(mark)
+        return answer
 
     async def rewind(self, id: str, held: Extents) -> None:
         entry = self._entries.get(id, Growing())
-        await self._in_thread(self._metadata, partial(self._rewind_now, id, entry, held))
+        try:
+            await self._in_thread(self._metadata, partial(self._rewind_now, id, entry, held))
+        finally:
+            self._descriptors.closed(id, entry)
         self._entries.pop(id, None)
 
     def _rewind_now(self, id: str, entry: Growing, held: Extents) -> None:  # in a thread
@@ -188,12 +173,9 @@ class FileStore:
 
     async def read(self, id: str, start: int, end: int) -> bytes:
         entry = self._entries.get(id, Growing())
-        entry.busy += 1
-        try:
+        with self._descriptors.using({id: entry}):
             job = partial(settle.read, self._folder, id, entry.fd, start, end)
             return await self._in_thread(self._data, job)
-        finally:
-            entry.busy -= 1
 
     async def inodes(self, ids: Sequence[str]) -> Mapping[str, int]:
         found = {id: e.inode for id in ids if (e := self._entries.get(id)) and e.fd >= 0}
@@ -204,7 +186,8 @@ class FileStore:
         return found
 
     async def publish(self, wanted: Sequence[Publication]) -> Mapping[str, Published | StoreError]:
-        fds = {one.id: e.fd for one in wanted if (e := self._entries.get(one.id)) and e.fd >= 0}
+        entries = {one.id: e for one in wanted if (e := self._entries.get(one.id)) and e.fd >= 0}
+        fds = {id: entry.fd for id, entry in entries.items()}
         job = partial(
             settle.publish,
             self._root,
@@ -213,7 +196,8 @@ class FileStore:
             fds,
             durable_folders=self._durable_folders if self._durable else None,
         )
-        answer = await self._in_thread(self._metadata, job)
+        with self._descriptors.using(entries):
+            answer = await self._in_thread(self._metadata, job)
         for id, result in answer.items():
             if isinstance(result, Published) and id in self._entries:
                 self._entries[id].dirty = NOTHING
@@ -232,17 +216,26 @@ class FileStore:
     async def release(self, ids: Sequence[str]) -> None:
         """Close what is flushed; an entry with bytes that are not stays, so they are not lost."""
         idle = [id for id in ids if (e := self._entries.get(id)) and e.idle]
-        await self._close([self._entries.pop(id) for id in idle], ())
+        await self._close({id: self._entries.pop(id) for id in idle}, ())
 
     async def remove(self, ids: Sequence[str]) -> None:
-        entries = [e for id in ids if (e := self._entries.pop(id, None))]
+        entries = {id: e for id in ids if (e := self._entries.pop(id, None))}
         await self._close(entries, ids)
 
-    async def _close(self, entries: Sequence[Growing], unlink: Sequence[str]) -> None:
+    async def _close_one(self, id: str, entry: Growing) -> None:
+        """Close the file of an entry that is `closable`; what failed is still remembered."""
+        if entry.idle:
+            del self._entries[id]
+        await self._close({id: entry}, ())
+
+    async def _close(self, entries: Mapping[str, Growing], unlink: Sequence[str]) -> None:
+        fds = [entry.fd for entry in entries.values() if entry.fd >= 0]
+        for entry in entries.values():
+            entry.fd = -1
+
         def close() -> None:  # in a thread: the last close of a large file frees its blocks
-            for entry in entries:
-                if entry.fd >= 0:
-                    os.close(entry.fd)
+            for fd in fds:
+                os.close(fd)
             try:
                 settle.unlink_all(self._folder, unlink)
             except OSError as error:
@@ -251,6 +244,8 @@ class FileStore:
         if entries or unlink:
             with trio.CancelScope(shield=True):  # nobody else knows these descriptors any more
                 await self._in_thread(self._metadata, close)
+        for id, entry in entries.items():
+            self._descriptors.closed(id, entry)
 
     # --- starting and stopping --------------------------------------------------------------
 
@@ -268,7 +263,7 @@ class FileStore:
         return max(0, stat.f_bavail * stat.f_frsize - self._min_free)
 
     async def aclose(self) -> None:
-        entries, self._entries = list(self._entries.values()), {}
+        entries, self._entries = self._entries, {}
         await self._close(entries, ())
         for fd in (self._folder, self._root):
             os.close(fd)

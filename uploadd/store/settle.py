@@ -113,8 +113,9 @@ def publish(
     made: set[str] = set()
     for one in wanted:
         try:
-            touched[disk.make_folders(one.path, root, made)] = None
-            answer[one.id] = _link(root, folder, one, fds.get(one.id))
+            place = _place(root, one, made)
+            touched[place] = None
+            answer[one.id] = _link(root, folder, one, fds.get(one.id), place)
         except OSError as error:
             answer[one.id] = disk.told(error, "publishing")
     if durable_folders is not None:
@@ -123,8 +124,16 @@ def publish(
     return answer
 
 
-def _link(root: int, folder: int, one: Publication, fd: int | None) -> Published:
-    """Link *one* under the first free name; the name it has already, if it has one."""
+def _place(root: int, one: Publication, made: set[str]) -> str:
+    """The folder for *one*, made if need be; the root when something else has that name."""
+    try:
+        return disk.make_folders(one.path, root, made)
+    except NotADirectoryError:
+        return ""
+
+
+def _link(root: int, folder: int, one: Publication, fd: int | None, place: str) -> Published:
+    """Link *one* under the first free name in *place*; the name it has already, if it has one."""
     opened = (
         fd
         if fd is not None
@@ -135,6 +144,8 @@ def _link(root: int, folder: int, one: Publication, fd: int | None) -> Published
         if (there := _linked(root, folder, one, stat)) is not None:
             return there
         for path in names.candidates(one.path, one.id):
+            if path.rpartition("/")[0] != place:
+                continue
             with suppress(FileExistsError):
                 disk.link_open_file(opened, path, root)
                 return Published(path, stat.st_ino)

@@ -31,12 +31,18 @@ class Growing:
     fresh: bool = False
     """Whether its name in growing/ may not be durable; set and cleared in the thread at work."""
     busy: int = 0
-    """Writes under way: their descriptor must stay open."""
+    """Uses under way: the descriptor must stay open."""
 
     @property
     def idle(self) -> bool:
+        """Whether nothing is to be remembered of it."""
+        return self.closable and not self.failed
+
+    @property
+    def closable(self) -> bool:
         """Whether the descriptor can be closed and nothing is lost."""
-        return not (self.busy or self.dirty or self.in_flush or self.failed or self.anonymous)
+        used = self.busy or self.in_flush or self.anonymous
+        return not used and (self.failed or not self.dirty)
 
 
 @dataclass(slots=True, eq=False)
@@ -64,15 +70,14 @@ class Writes:
         self._hopping = False
 
     async def submit(self, job: Write) -> None:
-        """Do *job*; its outcome is in it.  Cancelled: it was not begun, or is done."""
-        job.entry.busy += 1
-        try:
-            if sum(map(len, job.buffers)) <= SMALL:
-                await self._together(job)
-            else:
-                await self._hop([job])
-        finally:
-            job.entry.busy -= 1
+        """Do *job*, whose entry the caller keeps busy; its outcome is in it.
+
+        Cancelled: it was not begun, or is done.
+        """
+        if sum(map(len, job.buffers)) <= SMALL:
+            await self._together(job)
+        else:
+            await self._hop([job])
 
     async def _together(self, job: Write) -> None:
         """One thread hop for all the small writes that wait; the first in line does it.

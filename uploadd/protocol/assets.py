@@ -1,0 +1,69 @@
+"""The files of the page and of those who embed it: what they are served with."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, NamedTuple
+
+from uploadd.protocol import conditional
+from uploadd.protocol.conditional import Outcome
+from uploadd.protocol.fields import Field, Received, joined
+
+_KINDS: Final = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "svg": "image/svg+xml",
+    "ts": "text/plain; charset=utf-8",
+    "py": "text/x-python; charset=utf-8",
+}
+"""By suffix; a file of another kind is not served."""
+
+# The page loads nothing but its own files, and shows previews of what it uploaded.
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+    " img-src 'self' blob: data:; media-src 'self' blob:; form-action 'self'; base-uri 'none';"
+    " frame-ancestors 'none'"
+)
+
+
+class Asset(NamedTuple):
+    """One file, ready to be served."""
+
+    content: bytes
+    etag: str
+    headers: tuple[Field, ...]
+
+
+def asset(name: str, content: bytes) -> Asset | None:
+    """The file *name*; None for a kind that is not served."""
+    kind = _KINDS.get(name.rpartition(".")[2])
+    if kind is None:
+        return None
+    etag = conditional.entity_tag(hashlib.sha256(content).hexdigest()[:32])
+    headers = [
+        ("Content-Type", kind),
+        ("ETag", etag),
+        ("Cache-Control", "no-cache"),  # after an upgrade nobody has half of the old page
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    if kind.startswith("text/html"):
+        headers += [
+            ("Content-Security-Policy", _POLICY),
+            ("Referrer-Policy", "no-referrer"),
+            ("Vary", "Accept"),
+        ]
+    return Asset(content, etag, tuple(headers))
+
+
+def answer(received: Received, found: Asset) -> tuple[int, list[Field], bytes]:
+    """Status, fields and body for a GET with the fields *received*."""
+    outcome = conditional.evaluate(received, etag=found.etag, modified=0, now=0)
+    if outcome is Outcome.NOT_MODIFIED:
+        return 304, list(found.headers), b""
+    return 200, list(found.headers), found.content
+
+
+def wants_page(received: Received) -> bool:
+    """Whether a person is to look at the answer: browsers name HTML, tools do not."""
+    return "text/html" in (joined(received, b"accept") or "")

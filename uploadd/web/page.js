@@ -1,0 +1,179 @@
+/** The page: what the user brings goes to the uploader, what the uploader tells goes to the list. */
+
+import { Uploader } from "./uploadd.js";
+import { brought, chosen, pasted, picked } from "./choose.js";
+import { deeds } from "./deeds.js";
+import { keep } from "./keep.js";
+import { Rows } from "./rows.js";
+import { say } from "./say.js";
+import { total } from "./totals.js";
+import { token } from "./token.js";
+import { ask, node, note, tell, trouble } from "./tell.js";
+import { count } from "./units.js";
+import { fill, words } from "./words.js";
+
+fill(document);
+node("host").textContent = words.host(location.host);
+node("drop").hidden = false;
+
+const uploader = new Uploader(undefined, { token });
+const everything = () => [...uploader.uploads, ...tooLarge];
+const tooLarge = new Set(); // never begun; shaped like an upload
+const view = { limit: null };
+const rows = new Rows(node("rows"), view, (...what) => act(...what), () => {
+  keep(total(everything(), uploader.progress), everything);
+});
+const act = deeds({ uploader, rows, everything, choose, replace, remove });
+
+uploader.on("add", ({ detail: upload }) => {
+  rows.add(upload);
+  for (const event of ["progress", "done", "error"]) upload.on(event, () => rows.touch(upload));
+});
+uploader.on("progress", () => rows.touch());
+uploader.on("connection", ({ detail }) => {
+  learn(detail);
+  trouble(detail);
+  if (detail.state === "refused" && detail.error.code === "token") queueMicrotask(askAgain);
+});
+
+/** A second wrong token fails what runs; going on asks for the next one. */
+function askAgain() {
+  for (const upload of uploader.uploads) {
+    if (upload.progress.reason?.code === "token") upload.resume();
+  }
+}
+
+function remove(upload) {
+  if (!tooLarge.delete(upload)) uploader.remove(upload);
+  rows.remove(upload);
+}
+
+/** What the server takes and promises. */
+function learn({ maxLength, durability }) {
+  if (maxLength !== null && view.limit !== maxLength) {
+    view.limit = maxLength;
+    rows.all();
+  }
+  if (durability !== null) node("loud").hidden = durability !== "written";
+}
+
+/** The session tells the same, but files are chosen before there is one. */
+async function inform() {
+  const answer = await fetch("/-/info", { signal: AbortSignal.timeout(3000) }).catch(() => null);
+  if (!answer?.ok) return;
+  const { limits, durability } = await answer.json();
+  learn({ maxLength: limits.max_length, durability });
+}
+
+async function restore() {
+  const { length } = await uploader.restore();
+  if (length) say(words.saidRestored(length, count(length)));
+}
+
+/** Take what was brought; `only`: the upload that waits for its file, nothing else begins. */
+async function take(promise, only = null) {
+  const { files, unreadable } = await promise;
+  await informed;
+  note(unreadable ? words.unreadable(unreadable, count(unreadable)) : files.length ? "" : words.nothing);
+  if (!files.length) return undefined;
+  const others = await provide(files);
+  if (only) return others.length === files.length ? rows.wrong(only) : undefined;
+  const wanted = others.length === files.length || (others.length && await ask(
+    words.askOthers(others.length, count(others.length)), words.askOthersYes, words.askOthersNo));
+  if (!wanted) return undefined;
+  say(words.saidAdded(others.length, count(others.length)));
+  for (const [index, { file, path, handle }] of others.entries()) {
+    if (index % 100 === 99) await new Promise((go) => { setTimeout(go); }); // the page stays alive
+    begin(file, { name: path.split("/").pop(), path, handle });
+  }
+  return undefined;
+}
+
+/** Begin to upload, unless the server would refuse it in any case. */
+function begin(file, options) {
+  const { size } = file;
+  if (view.limit === null || size <= view.limit) return uploader.upload(file, options);
+  const progress = { sent: 0, stored: 0, total: size, speed: 0, eta: null, phase: "failed",
+    reason: { code: "too-large" } };
+  const refused = { ...options, size, mediaType: file.type, id: null, url: null, file, progress };
+  tooLarge.add(refused);
+  rows.add(refused);
+  return refused;
+}
+
+/** Give files to the uploads that wait for them; the files that nobody waited for. */
+async function provide(files) {
+  const waiting = new Map();
+  for (const upload of uploader.uploads) {
+    if (upload.progress.phase !== "needs-file") continue;
+    const key = `${upload.size} ${upload.name}`;
+    waiting.set(key, [...(waiting.get(key) ?? []), upload]);
+  }
+  const others = [];
+  for (const one of files) {
+    const fits = waiting.get(`${one.file.size} ${one.path.split("/").pop()}`) ?? [];
+    const ordered = [...fits].sort((a, b) => (b.path === one.path) - (a.path === one.path));
+    let taker = null;
+    for (const upload of ordered) {
+      const fitting = await upload.provide(one.file).then(() => true, () => false);
+      if (!fitting) continue;
+      taker = upload;
+      break;
+    }
+    if (taker) fits.splice(fits.indexOf(taker), 1);
+    else others.push(one);
+  }
+  return others;
+}
+
+async function choose(only) {
+  const found = await picked(node("picker"));
+  if (found) await take(found, only);
+}
+
+/** Choose what is uploaded in place of *upload*. */
+async function replace(upload) {
+  const [chosen] = (await picked(node("picker")))?.files ?? [];
+  if (!chosen) return;
+  begin(chosen.file, { name: upload.name, path: upload.path, handle: chosen.handle });
+  await upload.cancel();
+  remove(upload);
+}
+
+const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
+const over = (on) => document.body.classList.toggle("over", on);
+
+document.addEventListener("dragover", (event) => {
+  if (!holdsFiles(event)) return;
+  event.preventDefault();
+  event.dataTransfer.dropEffect = "copy";
+  over(true);
+});
+document.addEventListener("dragleave", (event) => over(event.relatedTarget !== null && holdsFiles(event)));
+document.addEventListener("drop", (event) => {
+  over(false);
+  if (!holdsFiles(event)) return;
+  event.preventDefault();
+  take(brought(event.dataTransfer));
+});
+document.addEventListener("paste", (event) => {
+  if (event.target.closest?.("input")) return;
+  const { items } = event.clipboardData;
+  if (!items.length) return;
+  event.preventDefault();
+  const time = new Date().toLocaleString("sv").replaceAll(":", ".");
+  take(pasted(event.clipboardData, words.pasted(time)));
+});
+node("zone").addEventListener("click", () => choose());
+for (const id of ["files", "folder"]) node(id).addEventListener("change", ({ target }) => take(chosen(target)));
+node("files").addEventListener("click", (event) => {
+  if (!window.showOpenFilePicker || !event.isTrusted) return;
+  event.preventDefault(); // the other picker gives handles
+  choose();
+});
+node("folder-label").hidden = !("webkitdirectory" in node("folder"));
+node("all").addEventListener("click", ({ target }) => act.all(target.closest("button")?.dataset.act));
+
+tell(node("loud"), words.written);
+const informed = inform();
+restore();

@@ -1,0 +1,47 @@
+/** What concerns the whole page: trouble with the connection, and questions. */
+
+import { say } from "./say.js";
+import { explain, words } from "./words.js";
+
+export const node = (id) => document.getElementById(id);
+let told = null;
+
+/** Put `[what, todo]` into *box*. */
+export function tell(box, [what, todo]) {
+  const strong = Object.assign(document.createElement("strong"), { textContent: what });
+  box.replaceChildren(strong, ` ${todo}`);
+}
+
+/** Say something once, for eyes and ears; nothing takes it away. */
+export function note(text) {
+  node("note").textContent = text;
+  node("note").hidden = !text;
+  if (text) say(text);
+}
+
+/** Say what is wrong with the connection, until it is open again. */
+export function trouble({ state, error }) {
+  if (state === "connecting") return;
+  const code = state === "offline" ? "offline" : error?.code ?? null;
+  if (code === told) return;
+  const box = node("trouble");
+  if (code === null || code === "token") box.hidden = true;
+  else {
+    tell(box, explain(error ?? { code }));
+    box.hidden = false;
+  }
+  if (told && state === "open") say(words.saidOnline);
+  told = code;
+}
+
+/** Ask; whether the answer was yes. */
+export function ask(question, yes, no) {
+  const box = node("ask");
+  const [keep, go] = box.querySelectorAll("button");
+  [node("ask-what").textContent, keep.textContent, go.textContent] = [question, no, yes];
+  box.returnValue = "";
+  box.showModal();
+  return new Promise((resolve) => {
+    box.addEventListener("close", () => resolve(box.returnValue === "yes"), { once: true });
+  });
+}

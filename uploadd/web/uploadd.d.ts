@@ -1,0 +1,114 @@
+/** Where one upload is. `stored` is the only phase-independent truth: durable on the server. */
+export type Phase =
+  | "queued"      // waits for its turn
+  | "uploading"
+  | "storing"     // all is sent; the server makes it durable and gives it its name
+  | "paused"      // by `pause()`
+  | "offline"     // the browser says that there is no network; goes on by itself
+  | "retrying"    // the connection or the server failed; goes on by itself, see `reason`
+  | "needs-file"  // restored after a reload: choose the same file again, see `provide()`
+  | "done"
+  | "failed"      // see `reason`; `resume()` tries again where that makes sense
+  | "cancelled";
+
+/** All in bytes; `speed` in stored bytes per second, `eta` in seconds. */
+export interface Progress {
+  readonly sent: number;
+  readonly stored: number;
+  readonly total: number;
+  readonly speed: number;
+  readonly eta: number | null;
+  readonly phase: Phase;
+  /** Why it is retrying, needs-file or failed. */
+  readonly reason: UploadError | null;
+}
+
+/** `code` is stable (docs/protocol.md has them; local ones: see `LocalCode`). */
+export class UploadError extends Error {
+  readonly code: string;
+  readonly hint: string | null;
+  /** Whether the same may succeed later without a change on this side. */
+  readonly retryable: boolean;
+}
+
+export type LocalCode =
+  | "connection-lost" | "offline" | "restarting" | "upgrade-stripped" | "unreachable"
+  | "file-changed" | "file-unreadable" | "other-file" | "cancelled" | "bad-server";
+
+export interface Stored { readonly id: string; readonly url: string; readonly length: number; readonly name: string }
+
+export interface UploaderOptions {
+  /** A bearer token, or where to get one: called again, after a refusal, with `refused: true`. */
+  token?: string | ((state: { refused: boolean }) => string | null | Promise<string | null>);
+  /** Aborting it closes the uploader; what is durable stays and can be resumed. */
+  signal?: AbortSignal;
+  /** Uploads that send at a time (3). */
+  jobs?: number;
+  /** Remember unfinished uploads in this browser, so that `restore()` finds them after a reload (true). */
+  remember?: boolean;
+  /** What to do where `Upgrade` is stripped on the way; without it such uploads wait and say so. */
+  fallback?: (attempt: FallbackAttempt) => Promise<Stored>;
+}
+/** What a way over plain HTTP is given to carry one upload. */
+export interface FallbackAttempt {
+  readonly base: URL; readonly file: Blob; readonly name: string; readonly path: string;
+  readonly mediaType: string; readonly metadata: Record<string, string>;
+  readonly key: string; readonly id: string | null; readonly signal: AbortSignal;
+  token(): Promise<string | null>;
+  begun(id: string, url: string, stored: number): void;
+  sent(end: number): void; stored(offset: number): void;
+}
+export interface UploadOptions {
+  name?: string;
+  /** Path below what was chosen, with "/", e.g. "photos/2024/a.jpg": kept on the server (metadata `relativePath`). */
+  path?: string;
+  mediaType?: string;
+  metadata?: Record<string, string>;
+  signal?: AbortSignal;
+  /** With it, the upload goes on after a reload without choosing the file again (where the browser can). */
+  handle?: FileSystemFileHandle;
+}
+export interface Totals extends Progress { readonly files: number; readonly finished: number; readonly failed: number }
+
+/** Uploads to one server, in one session. Events: "add" (detail: Upload), "progress" (detail: Totals), "connection" (detail: Connection). */
+export class Uploader extends EventTarget {
+  constructor(url?: string | URL, options?: UploaderOptions);
+  readonly url: URL;
+  readonly uploads: readonly Upload[];
+  readonly progress: Totals;
+  readonly connection: Connection;
+  upload(file: Blob, options?: UploadOptions): Upload;
+  /** The unfinished uploads that this browser remembers for this server and no other tab carries. */
+  restore(): Promise<Upload[]>;
+  pause(): void; resume(): void; cancel(): Promise<void>;
+  /** Forget an upload that is done, failed or cancelled. */
+  remove(upload: Upload): void;
+  /** Let go of everything; what is durable stays. */
+  close(): void;
+  on(type: string, listener: (event: CustomEvent) => void): () => void;
+}
+export interface Connection {
+  readonly state: "idle" | "connecting" | "open" | "lost" | "offline" | "refused" | "closed";
+  readonly error: UploadError | null;
+  /** Of `welcome`, once it was heard. */
+  readonly durability: "durable" | "written" | null;
+  readonly maxLength: number | null;
+}
+/** One file on its way. Awaiting it gives `Stored` or throws `UploadError`; iterating gives the newest `Progress`, at most 10 a second. Events: "progress" (detail: Progress), "done" (detail: Stored), "error" (detail: UploadError). */
+export class Upload extends EventTarget implements PromiseLike<Stored>, AsyncIterable<Progress> {
+  readonly name: string; readonly path: string; readonly size: number; readonly mediaType: string;
+  readonly id: string | null; readonly url: string | null; readonly file: Blob | null;
+  readonly progress: Progress;
+  pause(): void;
+  /** Go on: after `pause`, after a failure, or to take back an upload that was taken over. */
+  resume(): void;
+  /** Not wanted any more: the server deletes its bytes. Resolves when the server has said so. */
+  cancel(): Promise<void>;
+  /** The same file again, for an upload in phase "needs-file". Throws UploadError "other-file". */
+  provide(file: File): Promise<void>;
+  /** Ask for permission to read the file again (needs a click); false where that is not possible. */
+  reopen(): Promise<boolean>;
+  then: Promise<Stored>["then"];
+  [Symbol.asyncIterator](): AsyncIterator<Progress>;
+  on(type: string, listener: (event: CustomEvent) => void): () => void;
+}
