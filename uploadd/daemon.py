@@ -182,7 +182,7 @@ async def _keep_alive(door: FrontDoor) -> None:
         await trio.sleep(LOOK_INTERVAL)
         now = trio.current_time()
         for session in list(door.sessions):
-            session.check_alive(now)
+            session.look_after(now)
 
 
 async def _converse(

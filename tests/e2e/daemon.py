@@ -21,10 +21,13 @@ _READY: Final = re.compile(r"^uploadd \S+ serves (?P<dir>.*) at (?P<url>http://\
 
 
 class Daemon:
-    """``uploadd serve FOLDER`` on a free port.  Leaving the ``with`` block kills it."""
+    """``uploadd serve FOLDER`` on a free port.  Leaving the ``with`` block kills it.
 
-    def __init__(self, folder: Path, *args: str) -> None:
-        self.folder, self.args = folder, args
+    *files* is how many descriptors it may have; None: as many as this process.
+    """
+
+    def __init__(self, folder: Path, *args: str, files: int | None = None) -> None:
+        self.folder, self.args, self.files = folder, args, files
         self.url = ""
         self._lines: list[str] = []
         self._process: subprocess.Popen[str] | None = None
@@ -53,6 +56,8 @@ class Daemon:
         self.url = ""
         self._ready.clear()
         command = [sys.executable, "-m", "uploadd", "serve", str(self.folder), "--port", "0"]
+        if self.files is not None:
+            command = ["prlimit", f"--nofile={self.files}", *command]
         self._process = subprocess.Popen(
             [*command, *self.args], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )

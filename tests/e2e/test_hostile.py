@@ -29,6 +29,8 @@ SETTINGS: Final = [
 ]
 MOST_MEMORY: Final = 100 << 20
 """Bytes that the daemon may have grown by: its budget, what the library holds, and Python."""
+FILES: Final = 1024
+"""Descriptors that the daemon may have: what a shell gives."""
 STEP: Final = 16 * 1024
 STEPS: Final = 10
 SEED: Final = 20261120
@@ -378,6 +380,32 @@ BEGINS: Final = 100_000
 
 
 @attack
+async def more_uploads_than_files_may_be_open(ground: Ground) -> None:
+    """All of them grow, none is ever finished; every one is taken."""
+
+    async def grow(caller: Caller) -> None:
+        refs = range(200)
+        await caller.say(b"".join(wire.text({"type": "begin", "ref": n}) for n in refs))
+        for step in range(2):
+            chunks = (wire.chunk(n, step * 100, bytes(100), flush=True) for n in refs)
+            await caller.say(b"".join(frame(BINARY, chunk) for chunk in chunks))
+        durable: set[int] = set()
+        while len(durable) < len(refs):
+            told = await caller.message()
+            assert told["type"] in ("ready", "ack"), told
+            if told["offset"] == 200:
+                durable.add(told["ref"])
+
+    async def session() -> None:
+        async with ground.session() as caller:
+            await grow(caller)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(6):
+            nursery.start_soon(session)
+
+
+@attack
 async def begins_and_cancels(ground: Ground) -> None:
     """Of uploads that are new, unknown, under way, and of one key."""
     key = "k" * 22
@@ -466,7 +494,7 @@ class Good:
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One daemon for all attacks: they add up."""
-    with Daemon(tmp_path_factory.mktemp("hostile"), *SETTINGS) as daemon:
+    with Daemon(tmp_path_factory.mktemp("hostile"), *SETTINGS, files=FILES) as daemon:
         daemon.start()
         yield daemon
 

@@ -156,7 +156,7 @@ async def keep_alive(desk: Desk, scope: trio.CancelScope) -> None:
     while True:
         await trio.sleep(TICK)
         for peer in desk.peers:
-            peer.session.check_alive(trio.current_time())
+            peer.session.look_after(trio.current_time())
 
 
 class Gated:

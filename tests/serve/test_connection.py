@@ -578,7 +578,7 @@ async def test_an_outstanding_ping_keeps_no_session_open() -> None:
             await caller.say(wire.text({"type": "hello"}))
             await caller.message()
             [session] = house.door.sessions
-            session.check_alive(trio.current_time() + 30)
+            session.look_after(trio.current_time() + 30)
             assert (await caller.frame()).opcode == wire.PING
             if way == "goes":
                 await caller.stream.aclose()
@@ -604,7 +604,7 @@ async def test_a_session_that_still_writes_when_its_peer_has_gone_may_be_pinged(
         await caller.stream.aclose()
         await wait_all_tasks_blocked()
         [session] = house.door.sessions
-        session.check_alive(trio.current_time() + 30)
+        session.look_after(trio.current_time() + 30)
         await wait_all_tasks_blocked()
         stuck.set()
         await house.silence()
@@ -622,13 +622,13 @@ async def test_pings_go_on_as_long_as_they_are_answered() -> None:
         [session] = house.door.sessions
         for _ in range(3):
             await trio.sleep(30)
-            session.check_alive(trio.current_time())
+            session.look_after(trio.current_time())
             ping = await caller.frame()
             assert ping.opcode == wire.PING
             await caller.say(frame(wire.PONG, ping.payload))
             await wait_all_tasks_blocked()
         await trio.sleep(61)
-        session.check_alive(trio.current_time())
+        session.look_after(trio.current_time())
         assert await caller.close_code() == 4408
 
 

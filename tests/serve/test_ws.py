@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from tests import wire
-from tests.serve.desk import Desk, Peer, open_desk, virtual
+from tests.serve.desk import TICK, Desk, Peer, open_desk, virtual
 from uploadd.protocol.frames import Refusal
 from uploadd.protocol.upload import AHEAD_OF_WRITTEN
 from uploadd.serve.receiving import CHUNK_COST
@@ -103,6 +103,24 @@ async def test_an_upload_from_begin_to_done() -> None:
         }
         await peer.silence()
         assert desk.store.published("a.txt") == b"0123456789"
+
+
+@virtual
+async def test_chunks_become_smaller_while_many_share_the_memory() -> None:
+    """Also for an upload that began before they came; and larger again when they have gone."""
+    async with open_desk() as desk:
+        peer = await desk.greeted()
+        await peer.up()
+        others = [desk.budget.share() for _ in range(255)]
+        sizes = []
+        for at in range(3):
+            await trio.sleep(2 * TICK)
+            await peer.chunk(1, at, b"x", flush=True)
+            sizes.append((await peer.hear_acked(1, at + 1)).get("max_chunk"))
+            if at == 1:
+                for other in others:
+                    other.close()
+        assert sizes == [MIB // 4, None, MIB], "told once each time"
 
 
 @virtual
@@ -1049,7 +1067,7 @@ async def test_a_message_that_was_just_heard_when_the_work_ended_is_dropped() ->
 VERBS: dict[str, Callable[[Peer], None]] = {
     "drain": lambda peer: peer.session.drain(1, 5),
     "part": lambda peer: peer.session.part(),
-    "check": lambda peer: peer.session.check_alive(trio.current_time() + 1000),
+    "check": lambda peer: peer.session.look_after(trio.current_time() + 1000),
     "refusal": lambda peer: peer.refuse(Refusal(1008, "x")),
     "hang up": lambda peer: peer.hang_up(),
     "wake": lambda peer: peer.session.wake_sender(),

@@ -118,8 +118,12 @@ class Session:
         self._fault = self._fault or fault
         self._work.cancel(reason="an error of ours")
 
-    def check_alive(self, now: float) -> None:
-        """Ping a quiet peer, end a silent one.  *now* is trio's clock."""
+    def look_after(self, now: float) -> None:
+        """Ping a quiet peer, end a silent one, ask for smaller chunks when memory is scarce.
+
+        To be called now and then; *now* is trio's clock.
+        """
+        self._set_max_chunk()
         quiet = now - self._gated.heard
         if self._gated.holding_back:
             return
@@ -187,15 +191,20 @@ class Session:
                 receiving.end()
 
     def _begin(self, begin: Begin) -> None:
-        self.max_chunk = self.share.max_chunk
-        self.machine.set_max_chunk(self.max_chunk)
-        self._gated.set_max_binary(self.max_chunk + MAX_HEADER)
+        self._set_max_chunk()
         if (older := self._receivings.get(begin.ref)) is not None:
             older.end()
         receiving = self._receivings[begin.ref] = Receiving(self, begin)
         if self._alive > 2 * self._rules.max_refs:  # a ref that is begun again and again
             self.fail(errors.TooMany(f"{self._alive} uploads of this session have not ended"))
         self.spawn(receiving.run)
+
+    def _set_max_chunk(self) -> None:
+        """Chunks as large as the memory allows that all sessions share; told with the next ack."""
+        if self.share.max_chunk != self.max_chunk:
+            self.max_chunk = self.share.max_chunk
+            self.machine.set_max_chunk(self.max_chunk)
+            self._gated.set_max_binary(self.max_chunk + MAX_HEADER)
 
     def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run *task* as long as the session lives."""

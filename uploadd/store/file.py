@@ -60,7 +60,7 @@ class FileStore:
         self._folder = disk.open_folder(GROWING, self._root)
         self._prepare()
         self._entries: dict[str, Growing] = {}
-        self._descriptors = Descriptors(max_open, self._close_one)
+        self._descriptors = Descriptors(max_open, self._close_some)
         self._durable_folders: set[str] = set()
         self._data = trio.CapacityLimiter(16)
         self._writes = Writes(self._open, self._data)
@@ -222,11 +222,12 @@ class FileStore:
         entries = {id: e for id in ids if (e := self._entries.pop(id, None))}
         await self._close(entries, ids)
 
-    async def _close_one(self, id: str, entry: Growing) -> None:
-        """Close the file of an entry that is `closable`; what failed is still remembered."""
-        if entry.idle:
-            del self._entries[id]
-        await self._close({id: entry}, ())
+    async def _close_some(self, entries: Mapping[str, Growing]) -> None:
+        """Close the files of entries that are `closable`; what failed is still remembered."""
+        for id, entry in entries.items():
+            if entry.idle:
+                del self._entries[id]
+        await self._close(entries, ())
 
     async def _close(self, entries: Mapping[str, Growing], unlink: Sequence[str]) -> None:
         fds = [entry.fd for entry in entries.values() if entry.fd >= 0]
