@@ -116,11 +116,13 @@ async def test_chunks_become_smaller_while_many_share_the_memory() -> None:
         for at in range(3):
             await trio.sleep(2 * TICK)
             await peer.chunk(1, at, b"x", flush=True)
-            sizes.append((await peer.hear_acked(1, at + 1)).get("max_chunk"))
+            while (ack := await peer.hear())["offset"] < at + 1:
+                sizes += [ack["max_chunk"]] if "max_chunk" in ack else []
+            sizes += [ack["max_chunk"]] if "max_chunk" in ack else []
             if at == 1:
                 for other in others:
                     other.close()
-        assert sizes == [MIB // 4, None, MIB], "told once each time"
+        assert sizes == [MIB // 4, MIB], "told once each time"
 
 
 @virtual
