@@ -83,10 +83,10 @@ class Store(MemoryStore):
         self.stuck[id] = trio.Event()
         return self.stuck[id]
 
-    async def write(self, id: str, at: int, buffers: Any, *, whole: bool = False) -> None:
+    async def write(self, id: str, at: int, buffers: Any, **how: Any) -> None:
         if id in self.stuck:
             await self.stuck[id].wait()
-        await super().write(id, at, buffers, whole=whole)
+        await super().write(id, at, buffers, **how)
 
 
 class Desk:

@@ -20,9 +20,9 @@ Cancellation: every call either did nothing or finished; what was written is cou
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from uploadd.errors import StoreError
 from uploadd.protocol.extents import Extents
@@ -51,14 +51,27 @@ class Store(Protocol):
     """Bytes that become durable together: 1 for files, the part size for S3."""
 
     async def write(
-        self, id: str, at: int, buffers: Sequence[Bytes], *, whole: bool = False
+        self,
+        id: str,
+        at: int,
+        buffers: Sequence[Bytes],
+        *,
+        whole: bool = False,
+        provisional: bool = False,
     ) -> None:
         """Write *buffers* one after another at position *at*, in bytes.
 
         *whole* says that these are all the bytes there will ever be: the store may then keep
-        them nameless until they are published.
+        them nameless until they are published.  What is *provisional* is neither flushed nor
+        told before `confirm`.
         Raises NoSpace or StoreError: a prefix may have been written, and is counted.
         """
+
+    def confirm(self, id: str) -> None:
+        """What was written provisionally counts as written now."""
+
+    async def discard(self, id: str, end: int) -> None:
+        """Throw away what was written provisionally, which begins at *end*."""
 
     def unflushed(self, id: str) -> int:
         """How many bytes are written and not known to be durable."""
@@ -128,3 +141,30 @@ class Store(Protocol):
 
     async def aclose(self) -> None:
         """Let go of everything; nothing is flushed."""
+
+
+class Pulled(NamedTuple):
+    """How a pull ended."""
+
+    moved: int
+    """Bytes that are in the page cache now."""
+    ended: bool = False
+    """Nothing more will come: the peer has closed, or is gone."""
+    error: OSError | None = None
+    """What the disk said; of what was taken from the socket some may be lost."""
+
+
+@runtime_checkable
+class Pulls(Protocol):
+    """A store with a way for bytes that does not lead through this process."""
+
+    async def pull(
+        self, id: str, socket: int, at: int, count: int, stop: Callable[[], bool]
+    ) -> Pulled:
+        """Move what the descriptor *socket* has, up to *count* bytes, to position *at*.
+
+        Returns when it is empty for a moment, has ended, or *stop*, which is called in a thread
+        between steps of at most a mebibyte, says so.  Until then nobody closes *socket*.
+        Raises NoSpace or StoreError: a prefix was written, and is counted; the rest of what was
+        taken is lost, and the connection with it.
+        """

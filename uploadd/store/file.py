@@ -21,14 +21,15 @@ from uploadd.errors import StoreError
 from uploadd.protocol.extents import NOTHING, Extents
 from uploadd.protocol.upload import Published
 from uploadd.store import disk, settle
-from uploadd.store.contract import Bytes, MediumFailed, Publication
-from uploadd.store.descriptors import MANY, Descriptors
+from uploadd.store.contract import Bytes, Publication, Pulled
+from uploadd.store.descriptors import MANY
 from uploadd.store.flushes import Flushes, How
+from uploadd.store.growing import GrowingFiles
+from uploadd.store.pull import Pipes, pull
 from uploadd.store.writes import Growing, Write, Writes
 
 T = TypeVar("T")
 GROWING: Final = ".uploadd/growing"
-_OPEN: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class FileStore:
@@ -59,14 +60,19 @@ class FileStore:
         self._root = os.open(root, flags)
         self._folder = disk.open_folder(GROWING, self._root)
         self._prepare()
-        self._entries: dict[str, Growing] = {}
-        self._descriptors = Descriptors(max_open, self._close_some)
         self._durable_folders: set[str] = set()
         self._data = trio.CapacityLimiter(16)
-        self._writes = Writes(self._open, self._data)
-        self._flushes = Flushes(self._folder, durable=durable, how=flush)
         self._flushing = trio.CapacityLimiter(4)
         self._metadata = trio.CapacityLimiter(4)
+        self._growing = GrowingFiles(
+            self._folder,
+            mode=mode,
+            max_open=max_open,
+            in_thread=partial(self._in_thread, self._metadata),
+        )
+        self._writes = Writes(self._open, self._data)
+        self._pipes = Pipes(16)
+        self._flushes = Flushes(self._folder, durable=durable, how=flush)
 
     def _prepare(self) -> None:
         """Check that growing/ and the root are one mount, and make both durable."""
@@ -78,59 +84,93 @@ class FileStore:
         for fd in (self._folder, self._root):
             os.fsync(fd)
         disk.sync_folder(".uploadd", self._root)
-        self._nameless = disk.has_nameless_files(self._folder)
 
     # --- writing --------------------------------------------------------------------------
 
     async def write(
-        self, id: str, at: int, buffers: Sequence[Bytes], *, whole: bool = False
+        self,
+        id: str,
+        at: int,
+        buffers: Sequence[Bytes],
+        *,
+        whole: bool = False,
+        provisional: bool = False,
     ) -> None:
-        entry = self._entries.setdefault(id, Growing())
+        entry = self._growing.use(id)
         if entry.failed:
             raise disk.told(OSError(errno.EIO, ""), "writing")
-        job = Write(id, entry, at, buffers, whole and at == 0 and self._nameless)
-        with self._descriptors.using({id: entry}):
-            await self._descriptors.admit(id, entry)
+        job = Write(id, entry, at, buffers, whole and at == 0, provisional)
+        with self._growing.using({id: entry}):
+            await self._growing.admit(id, entry)
             await self._writes.submit(job)
         if job.error is not None:
             raise disk.told(job.error, "writing") from job.error
 
     def _open(self, job: Write) -> None:  # in a thread
-        entry = job.entry
-        # What lies in growing/ is what recovery publishes: beside it nothing can be nameless.
-        nameless = job.whole and disk.find_file(job.id, self._folder) is None
-        if nameless:
-            entry.fd = os.open(".", os.O_TMPFILE | _OPEN, self._mode, dir_fd=self._folder)
-        else:
-            entry.fd = os.open(job.id, _OPEN | os.O_CREAT, self._mode, dir_fd=self._folder)
-        entry.anonymous, entry.fresh = nameless, not nameless
-        entry.inode = os.fstat(entry.fd).st_ino
-        os.fchmod(entry.fd, self._mode)  # whatever the umask is; growing/ itself is private
+        self._growing.open(job.id, job.entry, whole=job.whole)
+
+    async def pull(
+        self, id: str, socket: int, at: int, count: int, stop: Callable[[], bool]
+    ) -> Pulled:
+        """Move what *socket* has to position *at*, at most *count* bytes; see `Pulls`."""
+        entry = self._growing.use(id)
+        if entry.failed:
+            raise disk.told(OSError(errno.EIO, ""), "writing")
+
+        def move() -> Pulled:
+            if entry.fd < 0:
+                self._growing.open(id, entry, whole=False)
+            return pull(self._pipes, socket, entry.fd, at, count, stop)
+
+        with self._growing.using({id: entry}):
+            await self._growing.admit(id, entry)
+            pulled = await self._in_thread(self._data, move)
+            entry.dirty = entry.dirty.add(at, at + pulled.moved)
+        if pulled.error is not None:
+            raise disk.told(pulled.error, "writing") from pulled.error
+        return pulled
+
+    def confirm(self, id: str) -> None:
+        if (entry := self._growing.get(id)) is not None:
+            entry.dirty, entry.provisional = entry.dirty.union(entry.provisional), NOTHING
+
+    async def discard(self, id: str, end: int) -> None:
+        entry = self._growing.get(id)
+        if entry is None or not entry.provisional:
+            return  # nothing was written, so nothing lies there
+        with self._growing.using({id: entry}):
+            try:
+                await self._in_thread(self._metadata, partial(os.ftruncate, entry.fd, end))
+            except StoreError:
+                entry.failed = True  # it is cut back when somebody comes for it
+                raise
+            finally:
+                entry.provisional = NOTHING
 
     def unflushed(self, id: str) -> int:
-        entry = self._entries.get(id)
+        entry = self._growing.get(id)
         return entry.dirty.total + entry.in_flush.total if entry else 0
 
     def failed(self, id: str) -> bool:
-        entry = self._entries.get(id)
+        entry = self._growing.get(id)
         return entry is not None and entry.failed
 
     # --- making durable -------------------------------------------------------------------
 
     def nameless(self, id: str) -> bool:
-        entry = self._entries.get(id)
+        entry = self._growing.get(id)
         return entry is not None and entry.anonymous
 
     async def flush(
         self, ids: Sequence[str], publishing: Collection[str] = ()
     ) -> Mapping[str, Extents | StoreError]:
-        entries = {id: e for id in ids if (e := self._entries.get(id))}
+        entries = self._growing.some(ids)
         sound = {id: e for id, e in entries.items() if (e.dirty or e.anonymous) and not e.failed}
         # The watermark first, the flush second: bytes that come between are not promised.
         for entry in sound.values():
             entry.in_flush, entry.dirty = entry.dirty, NOTHING
         named = [id for id, e in sound.items() if e.anonymous and id not in publishing]
-        with self._descriptors.using(sound):
+        with self._growing.using(sound):
             outcome: list[OSError | None] = [None] * len(sound)
             try:
                 if named or (self._durable and sound):
@@ -153,12 +193,10 @@ class FileStore:
         return answer
 
     async def rewind(self, id: str, held: Extents) -> None:
-        entry = self._entries.get(id, Growing())
-        try:
+        entry = self._growing.use(id)
+        with self._growing.using({id: entry}):
             await self._in_thread(self._metadata, partial(self._rewind_now, id, entry, held))
-        finally:
-            self._descriptors.closed(id, entry)
-        self._entries.pop(id, None)
+        self._growing.drop(id, entry)
 
     def _rewind_now(self, id: str, entry: Growing, held: Extents) -> None:  # in a thread
         fd, entry.fd = entry.fd, -1
@@ -172,13 +210,13 @@ class FileStore:
     # --- publishing -----------------------------------------------------------------------
 
     async def read(self, id: str, start: int, end: int) -> bytes:
-        entry = self._entries.get(id, Growing())
-        with self._descriptors.using({id: entry}):
+        entry = self._growing.get(id) or Growing()
+        with self._growing.using({id: entry}):
             job = partial(settle.read, self._folder, id, entry.fd, start, end)
             return await self._in_thread(self._data, job)
 
     async def inodes(self, ids: Sequence[str]) -> Mapping[str, int]:
-        found = {id: e.inode for id in ids if (e := self._entries.get(id)) and e.fd >= 0}
+        found = {id: e.inode for id, e in self._growing.some(ids).items() if e.fd >= 0}
         if closed := [id for id in ids if id not in found]:
             found |= await self._in_thread(
                 self._metadata, partial(settle.inodes, self._folder, closed)
@@ -186,8 +224,8 @@ class FileStore:
         return found
 
     async def publish(self, wanted: Sequence[Publication]) -> Mapping[str, Published | StoreError]:
-        entries = {one.id: e for one in wanted if (e := self._entries.get(one.id)) and e.fd >= 0}
-        fds = {id: entry.fd for id, entry in entries.items()}
+        entries = self._growing.some([one.id for one in wanted])
+        fds = {id: entry.fd for id, entry in entries.items() if entry.fd >= 0}
         job = partial(
             settle.publish,
             self._root,
@@ -196,11 +234,11 @@ class FileStore:
             fds,
             durable_folders=self._durable_folders if self._durable else None,
         )
-        with self._descriptors.using(entries):
+        with self._growing.using(entries):
             answer = await self._in_thread(self._metadata, job)
         for id, result in answer.items():
-            if isinstance(result, Published) and id in self._entries:
-                self._entries[id].dirty = NOTHING
+            if isinstance(result, Published) and id in entries:
+                entries[id].dirty = NOTHING
         return answer
 
     async def unpublish(self, published: Published, length: int) -> None:
@@ -214,39 +252,10 @@ class FileStore:
     # --- letting go -----------------------------------------------------------------------
 
     async def release(self, ids: Sequence[str]) -> None:
-        """Close what is flushed; an entry with bytes that are not stays, so they are not lost."""
-        idle = [id for id in ids if (e := self._entries.get(id)) and e.idle]
-        await self._close({id: self._entries.pop(id) for id in idle}, ())
+        await self._growing.release(ids)
 
     async def remove(self, ids: Sequence[str]) -> None:
-        entries = {id: e for id in ids if (e := self._entries.pop(id, None))}
-        await self._close(entries, ids)
-
-    async def _close_some(self, entries: Mapping[str, Growing]) -> None:
-        """Close the files of entries that are `closable`; what failed is still remembered."""
-        for id, entry in entries.items():
-            if entry.idle:
-                del self._entries[id]
-        await self._close(entries, ())
-
-    async def _close(self, entries: Mapping[str, Growing], unlink: Sequence[str]) -> None:
-        fds = [entry.fd for entry in entries.values() if entry.fd >= 0]
-        for entry in entries.values():
-            entry.fd = -1
-
-        def close() -> None:  # in a thread: the last close of a large file frees its blocks
-            for fd in fds:
-                os.close(fd)
-            try:
-                settle.unlink_all(self._folder, unlink)
-            except OSError as error:
-                raise MediumFailed("cannot remove what is not needed any more") from error
-
-        if entries or unlink:
-            with trio.CancelScope(shield=True):  # nobody else knows these descriptors any more
-                await self._in_thread(self._metadata, close)
-        for id, entry in entries.items():
-            self._descriptors.closed(id, entry)
+        await self._growing.remove(ids)
 
     # --- starting and stopping --------------------------------------------------------------
 
@@ -264,8 +273,8 @@ class FileStore:
         return max(0, stat.f_bavail * stat.f_frsize - self._min_free)
 
     async def aclose(self) -> None:
-        entries, self._entries = self._entries, {}
-        await self._close(entries, ())
+        await self._growing.aclose()
+        self._pipes.close()
         for fd in (self._folder, self._root):
             os.close(fd)
 

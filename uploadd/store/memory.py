@@ -28,9 +28,17 @@ class _Growing:
     data: bytearray = field(default_factory=bytearray)
     dirty: Extents = NOTHING
     in_flush: Extents = NOTHING
+    provisional: Extents = NOTHING
     durable: bytearray = field(default_factory=bytearray)  # what a crash leaves
     failed: bool = False
     anonymous: bool = False
+
+    def note(self, start: int, end: int, *, provisional: bool) -> None:
+        """These bytes are written."""
+        if provisional:
+            self.provisional = self.provisional.add(start, end)
+        else:
+            self.dirty = self.dirty.add(start, end)
 
     def settle(self, *, publishing: bool) -> Extents:
         """What was in the flush is durable; so long as it has no name, only nearly."""
@@ -89,7 +97,13 @@ class MemoryStore:
     # --- the contract ---------------------------------------------------------------------
 
     async def write(
-        self, id: str, at: int, buffers: Sequence[Bytes], *, whole: bool = False
+        self,
+        id: str,
+        at: int,
+        buffers: Sequence[Bytes],
+        *,
+        whole: bool = False,
+        provisional: bool = False,
     ) -> None:
         await self._step("write")
         entry = self._growing.get(id)
@@ -101,8 +115,18 @@ class MemoryStore:
             if self._used() + max(0, at + len(data) - len(entry.data)) > self.capacity:
                 raise _told(errno.ENOSPC)
             _put(entry.data, at, data)
-            entry.dirty = entry.dirty.add(at, at + len(data))
+            entry.note(at, at + len(data), provisional=provisional)
             at += len(data)
+
+    def confirm(self, id: str) -> None:
+        if (entry := self._growing.get(id)) is not None:
+            entry.dirty, entry.provisional = entry.dirty.union(entry.provisional), NOTHING
+
+    async def discard(self, id: str, end: int) -> None:
+        await self._step("discard")
+        if (entry := self._growing.get(id)) is not None:
+            entry.provisional = NOTHING
+            del entry.data[end:]
 
     def unflushed(self, id: str) -> int:
         entry = self._growing.get(id)

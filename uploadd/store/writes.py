@@ -27,6 +27,7 @@ class Growing:
     anonymous: bool = False
     dirty: Extents = NOTHING
     in_flush: Extents = NOTHING
+    provisional: Extents = NOTHING
     failed: bool = False
     fresh: bool = False
     """Whether its name in growing/ may not be durable; set and cleared in the thread at work."""
@@ -42,7 +43,7 @@ class Growing:
     def closable(self) -> bool:
         """Whether the descriptor can be closed and nothing is lost."""
         used = self.busy or self.in_flush or self.anonymous
-        return not used and (self.failed or not self.dirty)
+        return not used and (self.failed or not (self.dirty or self.provisional))
 
 
 @dataclass(slots=True, eq=False)
@@ -54,11 +55,20 @@ class Write:
     at: int
     buffers: Sequence[Bytes]
     whole: bool
+    provisional: bool = False
     turn: trio.Event = field(default_factory=trio.Event)
     """It is done, or it is first in line."""
     done: bool = False
     count: int = 0
     error: OSError | None = field(default_factory=lambda: OSError(errno.EIO, "not written"))
+
+    def count_in(self) -> None:
+        """Note what is in the page cache now."""
+        entry, start, end = self.entry, self.at, self.at + self.count
+        if self.provisional:
+            entry.provisional = entry.provisional.add(start, end)
+        else:
+            entry.dirty = entry.dirty.add(start, end)
 
 
 class Writes:
@@ -105,7 +115,7 @@ class Writes:
             await trio.to_thread.run_sync(partial(self._now, jobs), limiter=self._limiter)
         finally:
             for job in jobs:
-                job.entry.dirty = job.entry.dirty.add(job.at, job.at + job.count)
+                job.count_in()
                 job.done = True
                 job.turn.set()
 

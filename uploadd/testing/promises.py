@@ -93,6 +93,25 @@ async def _only_a_flush_tells(store: Store) -> None:
     assert not store.failed("a")
 
 
+async def _what_is_provisional_is_not_told(store: Store) -> None:
+    """Before it is confirmed; discarded, it has never been."""
+    data = some(store, 2)
+    await store.write("a", 0, [data])
+    for keep in (False, True):
+        await store.write("a", len(data), [some(store, 3, 1)], provisional=True)
+        assert (await flush(store, "a")).end in (0, len(data))
+        assert store.unflushed("a") == 0
+        if keep:
+            store.confirm("a")
+            assert store.unflushed("a") == 3 * store.grain
+            assert await flush(store, "a") == NOTHING.add(len(data), 5 * store.grain)
+        else:
+            await store.discard("a", len(data))
+            assert await store.read("a", 0, 9 * store.grain) == data
+    published = await publish(store, "a", "confirmed.bin")
+    assert await content(store, published, 5 * store.grain) == data + some(store, 3, 1)
+
+
 async def _uploads_do_not_mix(store: Store) -> None:
     bytes_of = {id: some(store, 3, seed) for seed, id in enumerate(("a", "b", "c"))}
     async with trio.open_nursery() as nursery:
@@ -234,7 +253,8 @@ async def _another_file_is_neither_read_nor_removed(store: Store) -> None:
 
 
 PROMISES: Final = (
-    *(_only_a_flush_tells, _uploads_do_not_mix, _a_whole_upload_may_stay_nameless),
+    *(_only_a_flush_tells, _what_is_provisional_is_not_told),
+    *(_uploads_do_not_mix, _a_whole_upload_may_stay_nameless),
     *(_a_flush_gives_it_a_name, _a_stray_beginning_is_not_in_the_way),
     *(_released_it_is_opened_again, _rewound_it_holds_what_was_held, _removed_it_is_no_more),
     *(_published_it_has_a_name_of_its_own, _an_empty_upload_is_published),
