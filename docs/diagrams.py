@@ -68,6 +68,8 @@ ELSEWHERE: Final = frozenset(  # said over HTTP only, or the parent of what is s
         *(e.ClientError, e.Conflict, e.BadRequest, e.HeadTooLarge, e.NotImplementedHere),
         *(e.MethodNotAllowed, e.UpgradeStripped, e.UpgradeRequired),
         *(e.RangeNotSatisfiable, e.PreconditionFailed),
+        *(e.UnsupportedMediaType, e.VersionMismatch, e.NotAppendable),
+        *(e.AlreadyComplete, e.ChecksumUnsupported),
     }
 )
 CLOSES: Final[dict[int, tuple[str, str]]] = {

@@ -77,7 +77,7 @@ class Medium:
 
 async def _close_files(store: Any) -> None:
     if isinstance(store, FileStore):
-        for fd in [e.fd for e in store._entries.values()] + [store._folder, store._root]:
+        for fd in [e.fd for e in store._growing._entries.values()] + [store._folder, store._root]:
             with suppress(OSError):
                 os.close(fd)
 

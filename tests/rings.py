@@ -16,10 +16,10 @@ import trio
 from uploadd.commit import Commit
 from uploadd.errors import StoreError, UploadError
 from uploadd.intake import Intake, drain
-from uploadd.ledger import Entries, Ledger
+from uploadd.ledger import Ledger
 from uploadd.protocol.extents import NOTHING, Extents
 from uploadd.protocol.upload import Published, Upload
-from uploadd.rows import LOOK, upload_of
+from uploadd.rows import LOOK, Entries, upload_of
 from uploadd.store.contract import Bytes, Publication, Store
 from uploadd.store.memory import MemoryStore
 from uploadd.uploads import Claim, Uploads

@@ -11,8 +11,8 @@ import trio
 import trio.testing
 
 from tests.rings import WatchedStore, rings
+from uploadd import claims as module
 from uploadd import errors
-from uploadd import uploads as module
 from uploadd.errors import UploadError
 from uploadd.protocol.upload import State
 from uploadd.store.memory import MemoryStore

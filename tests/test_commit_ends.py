@@ -51,7 +51,7 @@ async def test_nameless_bytes_are_held_only_once_they_have_their_name(tmp_path: 
         rows = [row for entries in watched(r)[1].batches for row in entries.rows]
         assert [(row[1], row[2]) for row in rows] == [("finalizing", ""), ("published", "0-4")]
         assert upload.published is not None
-        assert rows[0][-2] == upload.published.inode
+        assert rows[0][-3] == upload.published.inode
 
 
 async def test_what_is_gone_is_remembered_before_its_bytes_are_removed(tmp_path: Path) -> None:

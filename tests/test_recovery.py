@@ -21,11 +21,11 @@ from tests.crashes import (
 )
 from tests.rings import Killed, Life, Mortal, everything
 from uploadd.errors import NoSpace, NotWritable
-from uploadd.ledger import Entries, Ledger
+from uploadd.ledger import Ledger
 from uploadd.protocol.extents import NOTHING
 from uploadd.protocol.upload import State, Upload
 from uploadd.recovery import Report, recover
-from uploadd.rows import row
+from uploadd.rows import Entries, row
 from uploadd.store.contract import Publication
 from uploadd.store.file import FileStore
 

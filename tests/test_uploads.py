@@ -12,9 +12,8 @@ import trio.testing
 
 from tests.rings import WatchedLedger, rings
 from uploadd import errors
-from uploadd.ledger import Entries
 from uploadd.protocol.upload import State, Upload
-from uploadd.rows import row
+from uploadd.rows import Entries, row
 from uploadd.store.memory import MemoryStore
 from uploadd.uploads import Uploads
 

@@ -28,6 +28,10 @@ class Claim:
     on_fault: Callable[[Exception], None]
     run: Run = field(default_factory=lambda: Run(0, -1))
     """What it appends; before `Uploads.settle` it accepts nothing."""
+    heard: float = field(default_factory=trio.current_time)
+    """When bytes last came, by trio's clock."""
+    pulling: bool = False
+    """Whether bytes are moving that `run` does not know of yet."""
     ended: UploadError | None = None
     released: trio.Event = field(default_factory=trio.Event)
 
@@ -36,6 +40,11 @@ class Claim:
         if self.ended is None and not self.released.is_set():
             self.ended = error
             self._call(partial(self.on_stop, error))
+
+    def is_beyond(self, at: int) -> bool:
+        """Whether bytes behind *at* have come already: whoever means to go on there is late."""
+        here = self.run.received + self.pulling
+        return self.ended is None and self.run.fence >= 0 and here > at
 
     def moved(self) -> None:
         """Tell the holder that the durable offset, the state or what is written has changed."""

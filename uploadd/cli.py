@@ -7,7 +7,10 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from logging.handlers import QueueHandler, QueueListener
+from queue import SimpleQueue
 from typing import TypeVar
 
 import trio
@@ -77,12 +80,24 @@ def _serve(args: argparse.Namespace) -> int:
     if not config.storage.dir:
         print("which folder?\n→ uploadd serve DIR", file=sys.stderr)
         return os.EX_USAGE
-    logging.basicConfig(
-        level=config.log.level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    return _run(config)
+    with _logging(config.log.level.upper()):
+        return _run(config)
+
+
+@contextmanager
+def _logging(level: str) -> Iterator[None]:
+    """Write the log from a thread of its own: standard error may block, the loop must not."""
+    told = logging.StreamHandler(sys.stderr)
+    told.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    listener = QueueListener(lines, told)
+    logging.root.addHandler(QueueHandler(lines))
+    logging.root.setLevel(level)
+    listener.start()
+    try:
+        yield
+    finally:
+        listener.stop()  # everything is written
 
 
 def _config(args: argparse.Namespace) -> Config:

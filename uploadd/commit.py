@@ -18,10 +18,10 @@ from typing import Final
 import trio
 
 from uploadd.errors import NoSpace, StoreError, UploadError
-from uploadd.ledger import Entries, Event, Ledger
-from uploadd.protocol.extents import NOTHING, Extents
+from uploadd.ledger import Ledger
+from uploadd.protocol.extents import NOTHING
 from uploadd.protocol.upload import Input, Published, State, Upload
-from uploadd.rows import row
+from uploadd.rows import Entries, Event, row
 from uploadd.store.contract import MediumFailed, Publication, Store
 from uploadd.work import Agenda, Work
 
@@ -76,7 +76,9 @@ class Commit:
 
     def release(self, upload: Upload) -> None:
         """Make durable what is written and let go of the descriptor; nobody appends now."""
-        self._agenda.work(upload).release = True
+        work = self._agenda.work(upload)
+        work.release = True
+        work.save |= upload.enrolled
         self._agenda.at_once()
 
     def enrol(self, upload: Upload) -> None:
@@ -126,7 +128,7 @@ class Commit:
             upload.id not in self._alone
             and not self._store.unflushed(upload.id)
             and upload.id not in self._in_batch
-            and (work is None or not work.newly)
+            and (work is None or not (work.newly or (work.save and not upload.enrolled)))
         )
 
     # --- the task ---------------------------------------------------------------------------
@@ -165,16 +167,10 @@ class Commit:
     async def _flush_alone(self, work: Work) -> None:
         id = work.upload.id
         async with self._long:
-            self._heard(work, (await self._store.flush([id])).get(id, NOTHING))
+            work.heard((await self._store.flush([id])).get(id, NOTHING))
         work.flushed = True
         self._flushed.append(work)
         self._agenda.at_once()
-
-    def _heard(self, work: Work, outcome: Extents | StoreError) -> None:
-        if isinstance(outcome, StoreError):  # nothing beyond what is held is promised any more
-            work.error, work.newly = outcome, NOTHING
-        else:
-            work.newly = work.newly.union(outcome)
 
     async def _batch(self, works: list[Work], nursery: trio.Nursery) -> None:
         self._in_batch = frozenset(work.upload.id for work in works)
@@ -199,7 +195,7 @@ class Commit:
         if not ids:
             return
         for id, outcome in (await store.flush(ids, publishing)).items():
-            self._heard(wanted[id], outcome)
+            wanted[id].heard(outcome)
 
     async def _intend(self, works: list[Work]) -> None:
         """Declare complete those that are to be published, and note what will be linked."""

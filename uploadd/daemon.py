@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
@@ -19,6 +20,7 @@ import trio
 
 from uploadd import __version__, errors, masking
 from uploadd.allocator import keep_buffers
+from uploadd.assembling import Assembling
 from uploadd.budget import Budget
 from uploadd.commit import Commit
 from uploadd.config import Config
@@ -34,6 +36,7 @@ from uploadd.uploads import Uploads
 log = logging.getLogger("uploadd")
 STATE: Final = ".uploadd"
 LOOK_INTERVAL: Final = 1.0
+SWEEP_INTERVAL: Final = 60.0
 RECONNECT_AFTER: Final = 1.0
 
 
@@ -48,10 +51,13 @@ async def serve(config: Config, *, on_ready: Callable[[str], None]) -> None:
     most, growing = shares(raise_limit())
     async with _opened(config, growing) as uploads:
         budget = Budget(config.limits.memory, config.limits.max_chunk)
-        door = FrontDoor(uploads, budget, rules, version=__version__)
+        assembling = Assembling(uploads)
+        door = FrontDoor(uploads, assembling, budget, rules, version=__version__)
         async with trio.open_nursery() as services:
             await services.start(uploads.commit.run)
+            services.start_soon(assembling.run)
             services.start_soon(_keep_alive, door)
+            services.start_soon(_expire, uploads, config.storage.keep_unfinished)
             listeners = await listen(config.server.host, config.server.port)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 on_ready(base_url(listeners[0]))
@@ -160,6 +166,7 @@ def _rules(config: Config) -> Rules:
         origins=[origin for origin in origins if origin is not None],
         durability=config.durability.ack,
         max_length=limits.max_length,
+        keep_unfinished=config.storage.keep_unfinished,
         max_sessions=limits.max_sessions,
         max_refs=limits.max_refs,
         head=times.head,
@@ -174,6 +181,17 @@ def _rules(config: Config) -> Rules:
 
 
 # --- stopping -------------------------------------------------------------------------------------
+
+
+async def _expire(uploads: Uploads, keep: float) -> None:
+    """Remove what nobody went on with for *keep* seconds."""
+    while True:
+        try:
+            if count := await uploads.sweep(time.time() - keep):
+                log.info("%d unfinished uploads have expired", count)
+        except errors.UploadError as error:
+            log.warning("cannot expire uploads: %s", error)
+        await trio.sleep(min(SWEEP_INTERVAL, keep))
 
 
 async def _keep_alive(door: FrontDoor) -> None:

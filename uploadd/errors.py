@@ -188,6 +188,37 @@ class DigestMismatch(ClientError):
     code = "digest-mismatch"
 
 
+class UnsupportedMediaType(ClientError):
+    """A body of a media type that this request cannot have."""
+
+    code = "unsupported-media-type"
+
+
+class VersionMismatch(ClientError):
+    """A version of a protocol that is not spoken here, or none where one must be named."""
+
+    code = "version-mismatch"
+
+
+class NotAppendable(ClientError):
+    """An upload that is put together from others takes no bytes of its own."""
+
+    code = "not-appendable"
+    default_hint = "append to its parts, or create a new upload"
+
+
+class AlreadyComplete(ClientError):
+    """The upload was declared complete: nothing can follow."""
+
+    code = "already-complete"
+
+
+class ChecksumUnsupported(ClientError):
+    """A checksum of an algorithm that this server does not compute."""
+
+    code = "checksum-unsupported"
+
+
 # --- the peer must ask again ----------------------------------------------------------------
 
 

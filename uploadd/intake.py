@@ -66,6 +66,7 @@ class Intake:
         if self.claim.ended is not None:
             raise self.claim.ended
         pieces = accept(self.claim.upload, self.claim.run, at, len(data))
+        self.claim.heard = trio.current_time()
         view = memoryview(data)
         chunks = [_Chunk(start, view[start - at : end - at], end) for start, end in pieces]
         chunks = chunks or [_Chunk(at, b"", at)]

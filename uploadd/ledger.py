@@ -11,7 +11,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -20,34 +19,22 @@ import trio
 
 from uploadd import errors
 from uploadd.protocol.upload import Upload
-from uploadd.rows import LOOK, SAVE, SCHEMA, SCHEMA_VERSION, upload_of
+from uploadd.rows import (
+    LOOK,
+    SAVE,
+    SCHEMA,
+    SCHEMA_VERSION,
+    UPGRADES,
+    Entries,
+    Event,
+    upload_of,
+)
 from uploadd.store.contract import MediumFailed
 
 T = TypeVar("T")
 BALLAST: Final = 1 << 20
 CHECKPOINT_PAGES: Final = 1000
 """WAL pages (4 KiB) after which a checkpoint is made between two batches."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One line of the outbox: something that a hook will be told, at least once."""
-
-    id: str
-    upload: str
-    kind: str
-    created: float
-
-
-@dataclass(slots=True)
-class Entries:
-    """What one transaction writes."""
-
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.rows or self.events)
 
 
 class Ledger:
@@ -179,6 +166,15 @@ class Ledger:
 
         return [upload_of(values) for values in await self._look(look)]
 
+    async def stale(self, before: float) -> list[str]:
+        """Ids of uploads that are receiving and of which nothing was remembered since *before*."""
+
+        def look() -> list[Any]:
+            where = "SELECT id FROM uploads WHERE state = 'receiving' AND modified < ?"
+            return self._reader.execute(where, (before,)).fetchall()
+
+        return [id for (id,) in await self._look(look)]
+
     async def events(self) -> list[Event]:
         """What the outbox holds, oldest first."""
 
@@ -232,7 +228,10 @@ def _configure(db: sqlite3.Connection, *, durable: bool) -> None:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version == 0:
         db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-    elif version != SCHEMA_VERSION:
+    while version in UPGRADES:
+        version += 1
+        db.executescript(f"BEGIN; {UPGRADES[version - 1]} PRAGMA user_version={version}; COMMIT;")
+    if version not in (0, SCHEMA_VERSION):
         raise sqlite3.DatabaseError(
             f"it was written by another version (schema {version}, this one has {SCHEMA_VERSION})"
         )

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from uploadd.errors import StoreError
-from uploadd.ledger import Entries, Event, Ledger
+from uploadd.ledger import Ledger
 from uploadd.protocol.extents import NOTHING
 from uploadd.protocol.upload import Input, Published, State, Upload
-from uploadd.rows import row
+from uploadd.rows import Entries, Event, row
 from uploadd.store.contract import Publication, Store
 
 

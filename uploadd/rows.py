@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -10,7 +11,29 @@ import msgspec
 from uploadd.protocol.extents import Extents
 from uploadd.protocol.upload import Published, State, Upload
 
-SCHEMA_VERSION: Final = 1
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the outbox: something that a hook will be told, at least once."""
+
+    id: str
+    upload: str
+    kind: str
+    created: float
+
+
+@dataclass(slots=True)
+class Entries:
+    """What one transaction writes."""
+
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.events)
+
+
+SCHEMA_VERSION: Final = 2
 
 SCHEMA: Final = """
 CREATE TABLE uploads (
@@ -29,7 +52,8 @@ CREATE TABLE uploads (
     modified   REAL NOT NULL,
     path       TEXT,               -- intended from finalizing on, true once published
     inode      INTEGER,
-    boot       TEXT NOT NULL       -- the boot that wrote the row; for durability.ack = "written"
+    boot       TEXT NOT NULL,      -- the boot that wrote the row; for durability.ack = "written"
+    echo       TEXT NOT NULL DEFAULT '{}'  -- said again as it was said
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX uploads_key ON uploads (owner, key) WHERE key IS NOT NULL;
 CREATE INDEX uploads_unfinished ON uploads (state) WHERE state IN ('receiving', 'finalizing');
@@ -40,9 +64,13 @@ CREATE TABLE outbox (
     created REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
+UPGRADES: Final = {
+    1: "ALTER TABLE uploads ADD COLUMN echo TEXT NOT NULL DEFAULT '{}';",
+}
+"""What leads from each older version to the next."""
 COLUMNS: Final = (
     *("id", "state", "held", "fence", "name", "length", "media_type", "metadata", "owner"),
-    *("key", "digest", "created", "modified", "path", "inode", "boot"),
+    *("key", "digest", "created", "modified", "path", "inode", "boot", "echo"),
 )
 SAVE: Final = (
     f"INSERT INTO uploads ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
@@ -72,6 +100,7 @@ def row(upload: Upload, held: Extents, boot: str) -> tuple[Any, ...]:
         path,
         None if upload.inode is None else _signed(upload.inode),
         boot,
+        msgspec.json.encode(upload.echo).decode() if upload.echo else "{}",
     )
 
 
@@ -92,6 +121,7 @@ def upload_of(values: Sequence[Any]) -> tuple[Upload, str]:
         length=told["length"],
         media_type=told["media_type"],
         metadata=msgspec.json.decode(told["metadata"], type=dict[str, str]),
+        echo=msgspec.json.decode(told["echo"], type=dict[str, str]),
         owner=told["owner"],
         key=told["key"],
         digest=told["digest"],

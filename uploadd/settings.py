@@ -149,6 +149,8 @@ class Storage(Struct, frozen=True, kw_only=True):
     """Mode of published files, octal."""
     min_free: Bytes = 64 * MIB
     """Bytes of the disk that uploads leave free."""
+    keep_unfinished: Seconds = 7 * 86400.0
+    """Seconds after which an upload that nobody went on with is removed."""
 
 
 class Durability(Struct, frozen=True, kw_only=True):

@@ -6,10 +6,9 @@ moves an offset (in the group commit) is the line that tells the claims of that 
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -17,21 +16,19 @@ import trio
 
 from uploadd import errors
 from uploadd.claim import Claim
+from uploadd.claims import Claims
 from uploadd.commit import Commit
-from uploadd.errors import StoreError, UploadError
+from uploadd.digests import Digests
 from uploadd.ledger import Ledger
 from uploadd.protocol import names
-from uploadd.protocol.upload import Input, Run, State, Upload
+from uploadd.protocol.upload import Input, State, Upload
 from uploadd.store.contract import Store
 
-LET_GO: Final = 1.0
-"""Seconds that an old holder has to be released in; after that it is stuck in the disk."""
 ROOM_AGE: Final = 1.0
 """Seconds for which the free space that was read counts as known."""
-HASH_STEP: Final = 4 << 20
 
 
-class Uploads:
+class Uploads(Claims):
     """Every upload of this daemon.  *template* is ``storage.path``; lengths in bytes."""
 
     def __init__(
@@ -45,15 +42,12 @@ class Uploads:
         now: Callable[[], float] = time.time,
     ) -> None:
         names.check_template(template)
-        self.store, self.commit, self.max_length = store, commit, max_length
-        self._ledger, self._template, self._now = ledger, template, now
+        super().__init__(store, commit, max_length, now)
+        self._ledger, self._template = ledger, template
         self._live: WeakValueDictionary[str, Upload] = WeakValueDictionary()
         self._keys: WeakValueDictionary[tuple[str, str], Upload] = WeakValueDictionary()
-        self._claims: dict[str, list[Claim]] = {}
-        self._ending: dict[str, Upload] = {}  # gone, and the ledger does not know it yet
-        self._hashing = trio.CapacityLimiter(2)
+        self._digests = Digests(store)
         self._room = (0, float("-inf"))
-        commit.moved, commit.failed = self._moved, self._failed
 
     # --- create and find --------------------------------------------------------------------
 
@@ -77,6 +71,7 @@ class Uploads:
         length: int | None = None,
         media_type: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        echo: Mapping[str, str] | None = None,
         owner: str = "",
         key: str | None = None,
         digest: bytes | None = None,
@@ -88,10 +83,12 @@ class Uploads:
             length=length,
             media_type=media_type,
             metadata=dict(metadata or {}),
+            echo=dict(echo or {}),
             owner=owner,
             key=key,
             digest=digest,
             created=self._now(),
+            modified=self._now(),
         )
         self._live[upload.id] = upload
         if key is not None:
@@ -116,6 +113,11 @@ class Uploads:
             upload = self._keys.get((owner, key)) or upload  # somebody was faster
         return upload
 
+    async def unfinished(self) -> list[Upload]:
+        """Every upload that the ledger knows as unfinished."""
+        found = [self._adopt(upload) for upload, _ in await self._ledger.unfinished()]
+        return [upload for upload in found if upload is not None]
+
     def _adopt(self, found: Upload | None) -> Upload | None:
         """The one object of an upload read from the ledger."""
         if found is None:
@@ -124,105 +126,6 @@ class Uploads:
         if upload.key is not None:
             self._keys.setdefault((upload.owner, upload.key), upload)
         return upload
-
-    # --- claims -----------------------------------------------------------------------------
-
-    def contend(
-        self,
-        upload: Upload,
-        on_stop: Callable[[UploadError], None],
-        on_move: Callable[[], None],
-        on_fault: Callable[[Exception], None],
-    ) -> Claim:
-        """Become the newest claim of *upload*, see `Claim`: every older one is told to let go.
-
-        Call `settle` before the first byte, and `release` in any case.
-        Raises Gone, or Conflict while it is being published.
-        """
-        if upload.id in self._ending:
-            raise errors.NoSpace(f"the end of upload {upload.id} could not be written down yet")
-        upload.check(Input.CLAIM)
-        claim = Claim(upload, on_stop, on_move, on_fault)
-        older = self._claims.setdefault(upload.id, [])
-        for rival in list(older):
-            rival.stop(errors.TakenOver(f"a newer claim has taken upload {upload.id}"))
-        older.append(claim)
-        return claim
-
-    def _run(self, upload: Upload) -> Run:
-        # Of unknown length, it ends where every upload must.
-        end = self.max_length if upload.length is None else None
-        return Run(upload.offset, upload.fence, end)
-
-    def settle_new(self, claim: Claim) -> None:
-        """Open the run of a claim on an upload that was just created: nothing is to wait for."""
-        claim.upload.fence += 1
-        claim.run = self._run(claim.upload)
-
-    async def settle(self, claim: Claim) -> None:
-        """Wait for the older claims, make their bytes durable, open the run at the true offset.
-
-        Raises HolderStuck, StoreError, Gone, or what the claim was stopped for.  Cancelled: the
-        run is not open.
-        """
-        upload = claim.upload
-        claims = self._claims[upload.id]
-        await self._let_go(upload, claims[: claims.index(claim)])  # newer ones wait for this one
-        await self._make_true(upload)
-        if claim.ended is not None:
-            raise claim.ended
-        upload.move(Input.CLAIM)
-        upload.fence += 1
-        claim.run = self._run(upload)
-
-    async def _let_go(self, upload: Upload, claims: Sequence[Claim]) -> None:
-        """Wait until *claims*, which are stopped, are released.  Raises HolderStuck."""
-        with trio.move_on_after(LET_GO) as patience:
-            for claim in claims:
-                await claim.released.wait()
-        if patience.cancelled_caught:
-            raise errors.HolderStuck(
-                f"the holder of upload {upload.id} waits for the disk", offset=upload.offset
-            )
-
-    async def _make_true(self, upload: Upload) -> None:
-        """Leave nothing written that is not durable."""
-        try:
-            await self.commit.settle(upload)
-        except StoreError:
-            if not self.store.failed(upload.id):
-                raise
-        if self.store.failed(upload.id):
-            try:
-                await self.store.rewind(upload.id, upload.held)
-            except LookupError:
-                upload.move(Input.LOSE)
-                await self._end(upload)
-                upload.check(Input.APPEND)  # raises Gone
-
-    def release(self, claim: Claim) -> None:
-        """Give the claim back: nothing of its holder can be written any more.  Idempotent."""
-        if claim.released.is_set():
-            return
-        claim.released.set()
-        upload = claim.upload
-        claims = self._claims[upload.id]
-        claims.remove(claim)
-        if not claims:
-            del self._claims[upload.id]
-            if upload.state is State.RECEIVING:
-                self.commit.release(upload)
-
-    def _moved(self, upload: Upload) -> None:
-        if upload.state is not State.RECEIVING:
-            self._ending.pop(upload.id, None)
-        for claim in list(self._claims.get(upload.id, ())):
-            claim.moved()
-
-    def _failed(self, upload: Upload, error: UploadError) -> None:
-        error.offset = upload.offset  # the copy is ours
-        for claim in list(self._claims.get(upload.id, ())):
-            claim.stop(error)
 
     # --- endings ----------------------------------------------------------------------------
 
@@ -241,7 +144,7 @@ class Uploads:
         upload.check(Input.COMPLETE)
         wanted = digest or upload.digest
         if wanted is not None and upload.length is not None:
-            await self._check_digest(upload, upload.length, wanted, claim)
+            await self._digests.check(upload, upload.length, wanted, claim)
         if upload.length == 0:
             await self.store.write(upload.id, 0, [b""], whole=True)
         await self.commit.publish(upload, self._path(upload))
@@ -255,24 +158,6 @@ class Uploads:
             id=upload.id,
             subject=names.sanitise(upload.owner, "anon"),
         )
-
-    async def _check_digest(
-        self, upload: Upload, length: int, wanted: bytes, claim: Claim | None
-    ) -> None:
-        digest, at = hashlib.sha256(), 0
-        while at < length:
-            if claim is not None and claim.ended is not None:
-                raise claim.ended  # a takeover does not wait for gigabytes
-            data = await self.store.read(upload.id, at, min(at + HASH_STEP, length))
-            if not data:
-                return  # `Commit.publish` says what is missing
-            at += len(data)
-            await trio.to_thread.run_sync(digest.update, data, limiter=self._hashing)
-        if digest.digest() != wanted:
-            raise errors.DigestMismatch(
-                f"the bytes of upload {upload.id} do not have the digest that was announced",
-                hint="resume and finish again with the right digest, or cancel",
-            )
 
     async def cancel(self, upload: Upload) -> None:
         """End an unfinished upload; its bytes are removed.  Durable when it returns.
@@ -291,9 +176,32 @@ class Uploads:
         await self._end(upload)
 
     async def _end(self, upload: Upload) -> None:
-        """Write down that *upload* is gone; only then is its key free again."""
         owner, key, upload.key = upload.owner, upload.key, None
         self._ending[upload.id] = upload
         await self.commit.forget(upload)
         if key is not None and self._keys.get((owner, key)) is upload:
             del self._keys[owner, key]
+
+    async def delete(self, upload: Upload) -> None:
+        """Remove a published upload and its file; durable when it returns.
+
+        A file that was changed outside stays where it is.  Raises Gone, Conflict, StoreError.
+        """
+        upload.check(Input.DELETE)
+        if upload.published is not None:
+            await self.store.unpublish(upload.published, upload.length or 0)
+        upload.check(Input.DELETE)  # somebody may have been faster
+        upload.move(Input.DELETE)
+        await self._end(upload)
+
+    async def sweep(self, before: float) -> int:
+        """Expire what nobody has touched since *before*, in epoch seconds; how many it was."""
+        count = 0
+        for id in await self._ledger.stale(before):
+            upload = await self.find(id)
+            idle = upload.state is State.RECEIVING and id not in self._claims
+            if idle and upload.modified < before:
+                upload.move(Input.EXPIRE)
+                await self._end(upload)
+                count += 1
+        return count

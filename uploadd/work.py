@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import trio
 
-from uploadd.errors import UploadError
-from uploadd.ledger import Event
+from uploadd.errors import StoreError, UploadError
 from uploadd.protocol.extents import NOTHING, Extents
-from uploadd.protocol.upload import GONE, Upload
+from uploadd.protocol.upload import GONE, State, Upload
+from uploadd.rows import Event
 
 Then = Callable[[UploadError | None], None]
 
@@ -35,8 +35,11 @@ class Work:
 
     @property
     def flushes(self) -> bool:
-        """Whether its files still have to be flushed: of what is gone nothing is promised."""
-        return not self.flushed and self.upload.state not in GONE
+        """Whether its file still has to be flushed: of what is gone nothing is promised.
+
+        And what is published must not get a growing name again: recovery would cut it back.
+        """
+        return not self.flushed and self.upload.state not in (*GONE, State.PUBLISHED)
 
     @property
     def doomed(self) -> bool:
@@ -49,6 +52,13 @@ class Work:
         return self.error is None and bool(
             self.save or self.newly or self.path is not None or self.remove
         )
+
+    def heard(self, outcome: Extents | StoreError) -> None:
+        """Note what a flush has told."""
+        if isinstance(outcome, StoreError):  # nothing beyond what is held is promised any more
+            self.error, self.newly = outcome, NOTHING
+        else:
+            self.newly = self.newly.union(outcome)
 
 
 class Agenda:

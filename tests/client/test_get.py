@@ -16,7 +16,7 @@ import trio
 from tests.client.daemon import daemon
 from uploadd.client import command, exits, get, put, session
 from uploadd.client.address import parse
-from uploadd.client.report import Screen
+from uploadd.client.screen import Screen
 
 DATA = os.urandom(1 << 20)
 
@@ -101,8 +101,8 @@ async def run(*words: str) -> int:
     """The exit code of a command line."""
     args = arguments(*words)
     with Screen(bars=False, quiet=False) as screen:
-        where, token = parse(args.url), command.token(args)
-        return await get.Download(where, token, args.output, screen, force=args.force).run()
+        where, token = get.file_at(args.url), command.token(args)
+        return await get.Download(where, token, args, screen).run()
 
 
 def names(folder: Path) -> list[str]:
@@ -154,8 +154,8 @@ async def test_the_output_is_what_we_ask_for(folder: Path) -> None:
     web = Web()
     web.disposition = 'attachment; filename="told"'
     async with serving(web) as url:
-        assert await run(f"{url}/x", "-o", "mine") == exits.OK
-        assert await run(f"{url}/x", "-o", "sub") == exits.OK
+        assert await run(f"{url}/f/id/x", "-o", "mine") == exits.OK
+        assert await run(f"{url}/f/id/x", "-o", "sub") == exits.OK
     assert names(folder) == ["mine", "sub"]
     assert names(folder / "sub") == ["told"]
 
@@ -165,13 +165,13 @@ async def test_nothing_is_overwritten(folder: Path, capsys: pytest.CaptureFixtur
     (folder / "file").write_bytes(b"old")
     web = Web()
     async with serving(web) as url:
-        assert await run(f"{url}/file") == exits.LOCAL
+        assert await run(f"{url}/f/id/file") == exits.LOCAL
         assert web.asked == []
         web.disposition = 'attachment; filename="file"'
-        assert await run(f"{url}/other") == exits.LOCAL
+        assert await run(f"{url}/f/id/other") == exits.LOCAL
         assert (folder / "file").read_bytes() == b"old"
         assert "file is there already\n→ --force overwrites it" in capsys.readouterr().err
-        assert await run(f"{url}/file", "--force") == exits.OK
+        assert await run(f"{url}/f/id/file", "--force") == exits.OK
     assert (folder / "file").read_bytes() == DATA
 
 
@@ -180,7 +180,7 @@ async def test_a_lost_connection_goes_on_where_it_was(folder: Path) -> None:
     web = Web()
     web.cuts = [400_000, 0, 300_000]
     async with serving(web) as url:
-        assert await run(f"{url}/file") == exits.OK
+        assert await run(f"{url}/f/id/file") == exits.OK
     assert [fields.get("range") for fields in web.asked] == [
         None,
         "bytes=400000-",
@@ -219,9 +219,9 @@ async def test_the_same_command_again_goes_on(
     """From the part that lies there."""
     web = Web()
     async with serving(web) as url:
-        await half(f"{url}/file", web)
+        await half(f"{url}/f/id/file", web)
         assert names(folder) == ["file.part", "file.part.etag"]
-        assert await run(f"{url}/file") == exits.OK
+        assert await run(f"{url}/f/id/file") == exits.OK
     assert [fields.get("range") for fields in web.asked] == ["bytes=500000-"]
     assert (folder / "file").read_bytes() == DATA
     assert "resumed at 488.3 KiB" in capsys.readouterr().err
@@ -244,9 +244,9 @@ async def test_a_part_of_something_else_is_thrown_away(folder: Path) -> None:
     """The file behind the URL is another one now; nothing of the old one is in the new."""
     web = Web()
     async with serving(web) as url:
-        await half(f"{url}/file", web)
+        await half(f"{url}/f/id/file", web)
         web.data, web.etag = DATA[::-1], '"v2"'
-        assert await run(f"{url}/file") == exits.OK
+        assert await run(f"{url}/f/id/file") == exits.OK
     assert (folder / "file").read_bytes() == DATA[::-1]
 
 
@@ -258,7 +258,7 @@ async def test_without_a_strong_validator_nothing_is_resumed(
     web = Web(etag=etag)
     web.cuts = [400_000]
     async with serving(web) as url:
-        assert await run(f"{url}/file") == exits.OK
+        assert await run(f"{url}/f/id/file") == exits.OK
     assert [fields.get("range") for fields in web.asked] == [None, None]
     assert (folder / "file").read_bytes() == DATA
 
@@ -267,22 +267,22 @@ async def test_a_part_that_is_whole_needs_only_its_name(folder: Path) -> None:
     """Killed between the last byte and the rename: 416 says how long it should be."""
     web = Web()
     async with serving(web) as url:
-        await half(f"{url}/file", web)
+        await half(f"{url}/f/id/file", web)
         (folder / "file.part").write_bytes(DATA)
-        assert await run(f"{url}/file") == exits.OK
+        assert await run(f"{url}/f/id/file") == exits.OK
         assert len(web.asked) == 1
         assert (folder / "file").read_bytes() == DATA
         os.unlink("file")
-        await half(f"{url}/file", web)
+        await half(f"{url}/f/id/file", web)
         (folder / "file.part").write_bytes(DATA + b"more")
-        assert await run(f"{url}/file") == exits.OK
+        assert await run(f"{url}/f/id/file") == exits.OK
     assert (folder / "file").read_bytes() == DATA
 
 
 async def test_an_empty_file_is_a_file(folder: Path) -> None:
     """Of no bytes."""
     async with serving(Web(b"")) as url:
-        assert await run(f"{url}/file") == exits.OK
+        assert await run(f"{url}/f/id/file") == exits.OK
     assert (folder / "file").read_bytes() == b""
 
 
@@ -293,7 +293,7 @@ async def test_a_body_in_chunks_ends_where_it_says(folder: Path) -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     )
     async with serving(web) as url:
-        assert await run(f"{url}/file") == exits.OK
+        assert await run(f"{url}/f/id/file") == exits.OK
     assert (folder / "file").read_bytes() == b"abcde"
 
 
@@ -323,7 +323,7 @@ async def test_an_answer_without_the_file_says_why(
         b"HTTP/1.1 %d No\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
     )
     async with serving(web) as url:
-        assert await run(f"{url}/file") == code
+        assert await run(f"{url}/f/id/file") == code
     assert said in capsys.readouterr().err
     assert (len(web.asked) > 1) == (code == exits.UNREACHABLE)
     assert names(folder) == []
@@ -334,7 +334,7 @@ async def test_a_token_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UPLOADD_TOKEN", "s3cret")
     web = Web()
     async with serving(web) as url:
-        assert await run(f"{url}/file") == exits.OK
+        assert await run(f"{url}/f/id/file") == exits.OK
     assert web.asked[0]["authorization"] == "Bearer s3cret"
 
 
@@ -343,7 +343,7 @@ async def test_a_disk_that_cannot_be_written_is_said(
 ) -> None:
     """With what the system says."""
     async with serving(Web()) as url:
-        assert await run(f"{url}/file", "-o", "nowhere/file") == exits.LOCAL
+        assert await run(f"{url}/f/id/file", "-o", "nowhere/file") == exits.LOCAL
     assert "cannot write nowhere/file.part: no such file or directory" in capsys.readouterr().err
 
 
@@ -366,6 +366,23 @@ async def test_what_was_put_is_what_is_got(
     assert "resumed at 1000 B" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("path", ["/", "", "/f/", "/files/x", "/x", "/f/id/name/more", "/?/f/id"])
+def test_what_is_not_the_url_of_a_file_is_refused(
+    path: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page of the server would be stored as a file; nothing is asked for."""
+    assert get.main(arguments(f"http://127.0.0.1:1{path}")) == exits.USAGE
+    err = capsys.readouterr().err
+    assert "is not the URL of a stored file, which has /f/<id> in it\n→ " in err
+    assert names(folder) == []
+
+
+@pytest.mark.parametrize("path", ["/f/id", "/f/id/", "/f/id/na%20me?x=y", "/up/here/f/id/name"])
+def test_a_file_may_lie_behind_a_proxy(path: str) -> None:
+    """The id is enough, and the server need not live at the root."""
+    assert get.file_at(f"http://host{path}").path == path
+
+
 def test_a_mistake_of_usage_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     """And says what to type."""
     assert get.main(arguments("nonsense")) == exits.USAGE
@@ -375,8 +392,8 @@ def test_a_mistake_of_usage_exits_with_2(capsys: pytest.CaptureFixture[str]) -> 
 def test_an_interrupted_command_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     """So that it can be pasted."""
     with Screen(bars=False, quiet=True) as screen:
-        where = parse("http://host/f/id/name")
-        get.Download(where, None, "my file", screen, force=True).interrupted()
+        args = arguments("http://host/f/id/name", "--force", "-o", "my file")
+        get.Download(parse(args.url), None, args, screen).interrupted(130)
     assert capsys.readouterr().err.splitlines() == [
         "interrupted",
         "→ uploadd get --force -o 'my file' http://host/f/id/name",
@@ -391,4 +408,4 @@ def test_both_commands_have_the_same_words() -> None:
     get.add_parser(subparsers)
     for words in (["put", "a"], ["get", "http://h"]):
         args = parser.parse_args([*words, "-q", "--no-progress", "--token-file", "t"])
-        assert (args.quiet, args.no_progress, args.token_file) == (True, True, "t")
+        assert (args.quiet, args.progress, args.token_file) == (True, "none", "t")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -25,7 +26,9 @@ from wsproto.events import AcceptConnection, BytesMessage
 
 from uploadd.client import NotAuthorised, Rejected, ServerUnavailable, UploadFailed, messages
 from uploadd.client.address import Address, parse
+from uploadd.client.errors import WrongAddress
 from uploadd.client.messages import Closed, Messages, frame, open_messages
+from uploadd.client.nursery import open_plain_nursery
 
 Handler: TypeAlias = Callable[[WebSocketRequest], Awaitable[None]]
 
@@ -352,3 +355,64 @@ async def test_tls_is_spoken_with_whom_we_believe(certificate: tuple[Path, Path]
     async with library(echo) as plain, trio.open_nursery() as nursery:
         with pytest.raises(ServerUnavailable, match="TLS"):
             await open_messages(nursery, plain._replace(secure=True))
+
+
+async def connect(url: str) -> None:
+    """Try to open a conversation."""
+    async with open_plain_nursery() as nursery:
+        await open_messages(nursery, parse(url))
+
+
+@pytest.mark.parametrize("answer", [b"", b"\x15\x03\x01\x00\x02\x02\x46", b"HTTP/1.1 400 Bad\r\n"])
+async def test_a_server_that_speaks_tls_only_is_named_so(
+    certificate: tuple[Path, Path], answer: bytes
+) -> None:
+    """Whether it says nothing to plain HTTP, sends an alert, or says so in HTTP as nginx does."""
+    ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ours.load_cert_chain(*certificate)
+    body = b"The plain HTTP request was sent to HTTPS port"
+    if answer.startswith(b"HTTP"):
+        answer += b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+    async def serve(stream: trio.SocketStream) -> None:
+        first = await stream.socket.recv(1, socket.MSG_PEEK)
+        if first == b"\x16":
+            secure = trio.SSLStream(stream, ours, server_side=True)
+            with suppress(trio.BrokenResourceError):
+                await secure.do_handshake()
+        elif first:
+            await stream.receive_some(10_000)
+            await stream.send_all(answer)
+            await stream.send_eof()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        with pytest.raises(WrongAddress, match="TLS only") as caught:
+            await connect(f"http://127.0.0.1:{port}")
+        assert caught.value.hint == f"try https://127.0.0.1:{port}/"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_server_without_tls_is_named_so() -> None:
+    """Nothing of what OpenSSL says about it is of use to anybody."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await stream.receive_some(10_000)
+        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        with pytest.raises(WrongAddress) as caught:
+            await connect(f"https://127.0.0.1:{port}/up")
+        assert caught.value.message == f"the server at 127.0.0.1:{port} does not speak TLS"
+        assert caught.value.hint == f"try http://127.0.0.1:{port}/up"
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 64])
+async def test_a_host_that_is_not_there_is_a_mistake_of_typing(host: str) -> None:
+    """Which the error repeats."""
+    with pytest.raises(WrongAddress, match=host[:20]):
+        await connect(f"http://{host}")

@@ -12,9 +12,11 @@ import pytest
 import trio
 
 from tests.client.daemon import daemon
-from uploadd.client import errors, exits, put, report, session
-from uploadd.client.batch import Batch, Order
-from uploadd.client.report import Screen
+from uploadd.client import command, errors, exits, put, report, session
+from uploadd.client.asked import order_of
+from uploadd.client.batch import Batch
+from uploadd.client.order import Order
+from uploadd.client.output import output
 from uploadd.client.state import Known, States, directory
 
 LARGE = 3 << 20
@@ -22,14 +24,14 @@ LARGE = 3 << 20
 
 def parse(*words: str) -> argparse.Namespace:
     """What argparse makes of the command line."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(prog="uploadd")
     put.add_parser(parser.add_subparsers())
     return parser.parse_args(["put", *words])
 
 
 def order(*words: str) -> Order:
     """What the command line asks for."""
-    return put.order_of(parse(*words))
+    return order_of(parse(*words))
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +46,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def run(*words: str) -> int:
     """The exit code of a command line."""
-    with Screen(bars=False, quiet=False) as screen:
-        return await Batch(order(*words), screen).run()
+    asked = order(*words)
+    with command.screen(parse(*words)) as screen:
+        return await Batch(asked, screen, output(screen, as_json=asked.json)).run()
 
 
 def write(name: str, data: bytes = b"data") -> str:
@@ -111,7 +114,7 @@ def test_a_mistake_of_usage_exits_with_2(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("uploadd put: ")
-    assert "→ uploadd put FILE... [URL]" in err
+    assert err.splitlines()[-1].startswith("→ ")
 
 
 def test_a_token_that_is_no_word_is_not_repeated(
@@ -124,10 +127,13 @@ def test_a_token_that_is_no_word_is_not_repeated(
 
 
 def test_an_unknown_option_is_one_too(capsys: pytest.CaptureFixture[str]) -> None:
-    """argparse says it, with the same code."""
+    """argparse finds it; it is said as all other errors are, with the same code."""
     with pytest.raises(SystemExit) as caught:
         parse("a", "--nothing")
     assert caught.value.code == exits.USAGE
+    assert capsys.readouterr().err == (
+        "uploadd put: there is no option --nothing\n→ uploadd put --help\n"
+    )
 
 
 # --- what comes out -----------------------------------------------------------------------------
@@ -176,11 +182,10 @@ async def test_the_exit_code_says_why_all_failed(
 ) -> None:
     """One reason, one code; several, and it is 1."""
     (home / "in").mkdir()
-    (home / "folder").mkdir()
     write("large", bytes(1000))
     async with daemon(home / "in", limits__max_length=999) as url:
         assert await run("large", url) == exits.REJECTED
-        assert await run("missing", "folder", url) == exits.LOCAL
+        assert await run("missing", "missing too", url) == exits.LOCAL
         assert await run("missing", "large", url) == exits.FAILED
     out, err = capsys.readouterr()
     assert out == ""
@@ -349,18 +354,6 @@ async def test_a_checksum_is_compared_by_the_server(
     async with daemon(home / "in") as url:
         assert await run("--checksum", "file", url) == exits.OK
     assert (home / "in" / "file").read_bytes() == bytes(LARGE)
-
-
-def test_an_interrupted_command_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    """With what is left, so that it can be pasted."""
-    with Screen(bars=False, quiet=True) as screen:
-        batch = Batch(order("a", "my file", "-", "http://host"), screen)
-        batch.results[0] = session.Stored("u", "i", 1)
-        batch.interrupted()
-    assert capsys.readouterr().err.splitlines() == [
-        "interrupted: 1 of 3 files stored; what was sent of the rest is kept",
-        "→ uploadd put 'my file' http://host/",
-    ]
 
 
 # --- small things -------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from uploadd.client import (
     UploadGone,
 )
 from uploadd.client.conversation import QUIET_SECONDS, SILENT_SECONDS
+from uploadd.client.errors import WrongAddress
 from uploadd.client.session import AT_ONCE, FIRST_PATIENCE
 from uploadd.protocol.ws import MIN_ANONYMOUS_KEY
 from uploadd.protocol.wschunks import Chunk
@@ -41,7 +42,7 @@ async def test_a_file_of_one_chunk_waits_for_nothing() -> None:
     server.say_ready = False
     async with client_of(server) as client:
         stored = await client.upload(io.BytesIO(b"hello"), name="a", media_type="text/plain")
-    assert stored == ("http://host.test/f/u0", "u0", 5)
+    assert stored == ("http://host.test/f/u0", "u0", 5, False)
     [(_, begin)] = server.begins
     assert (begin.name, begin.length, begin.media_type) == ("a", 5, "text/plain")
     assert begin.key is not None
@@ -172,7 +173,8 @@ async def test_to_resume_what_is_published_sends_nothing() -> None:
     async with client_of(server) as client:
         first = await client.upload(io.BytesIO(DATA))
         server.chunks.clear()
-        assert await client.upload(io.BytesIO(DATA), resume=first.id) == first
+        again = await client.upload(io.BytesIO(DATA), resume=first.id)
+    assert again == first._replace(resumed=True)
     assert server.chunks == []
 
 
@@ -542,3 +544,59 @@ def test_every_failure_has_a_code_of_its_own() -> None:
 
     codes = [kind.code for kind in leaves(UploadFailed) if not issubclass(kind, Rejected)]
     assert len(codes) == len(set(codes))
+
+
+async def test_a_wrong_address_is_given_up_at_once(autojump_clock: MockClock) -> None:
+    """Unless the server was well under it before: then the name service may be away too."""
+
+    class Unknown(Server):
+        known_until = 0.0
+
+        async def connect(self, nursery: trio.Nursery) -> object:  # type: ignore[override]
+            if self.connects >= 1 and trio.current_time() < self.known_until:
+                raise WrongAddress("there is no host of that name")
+            if self.known_until == 0.0:
+                raise WrongAddress("there is no host of that name")
+            return await super().connect(nursery)
+
+    server = Unknown()
+    async with client_of(server, chance=lambda: 1.0) as client:
+        with pytest.raises(WrongAddress):
+            await client.upload(Pieces(DATA))
+        assert trio.current_time() == 0.0
+        server.known_until, server.links = 60.0, [Link(8)]
+        await client.upload(Pieces(DATA), length=len(DATA))
+    assert server.content() == DATA
+    assert trio.current_time() >= 60.0
+
+
+async def test_an_upload_is_resumed_when_some_of_it_was_there() -> None:
+    """From before a reconnect as well as from an earlier call; not when all was sent anew."""
+    server = Server()
+    server.links = [Link(12)]
+    async with client_of(server) as client:
+        stored = await client.upload(io.BytesIO(DATA))
+        assert (stored.resumed, server.connects) == (True, 2)
+    server = Server()
+    server.links = [Link(2)]  # after hello and welcome
+    async with client_of(server) as client:
+        stored = await client.upload(io.BytesIO(DATA))
+        assert (stored.resumed, server.connects) == (False, 2)
+        assert not (await client.upload(io.BytesIO(b"small"))).resumed
+
+
+def test_every_failure_says_what_to_do() -> None:
+    """Also where the server sent no hint."""
+    failures: list[UploadFailed] = [
+        *(
+            kind("why")
+            for kind in UploadFailed.__subclasses__()
+            if kind not in (Rejected, UploadGone)
+        ),
+        WrongAddress("why"),
+        UploadGone("why", "expired"),
+        Rejected("no-space", "why", retryable=True),
+        Rejected("too-large", "why"),
+        DigestMismatch("why"),
+    ]
+    assert all(failure.hint for failure in failures)

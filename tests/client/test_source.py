@@ -90,7 +90,7 @@ async def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
         await content(tmp_path / "nothing")
     with pytest.raises(LocalReadError, match="is a directory") as caught:
         await content(tmp_path)
-    assert "tar" in (caught.value.hint or "")
+    assert "uploadd put FOLDER" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("change", ["longer", "shorter", "rewritten"])

@@ -385,7 +385,7 @@ class EarlyCommit(Commit):
     async def _files(self, works: list[Work]) -> None:
         for work in works:
             assert isinstance(self._store, FileStore)
-            if (entry := self._store._entries.get(work.upload.id)) is not None:
+            if (entry := self._store._growing.get(work.upload.id)) is not None:
                 work.upload.hold(entry.dirty)
                 self.moved(work.upload)
         await super()._files(works)

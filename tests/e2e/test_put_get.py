@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -145,6 +145,7 @@ async def test_a_daemon_that_is_restarted_loses_no_upload(
         assert proxy.up <= SIZE - acknowledged + OVERHEAD
     assert re.fullmatch(rf"{proxy.url}/f/[^/]+/film\.mp4\n", out)
     assert "trying again in" in err
+    assert err.endswith(", 1 resumed, 0 failed\n")
     assert same(only(home / "store"), film)
 
 
@@ -178,11 +179,112 @@ async def test_ctrl_c_says_what_to_type_and_that_goes_on(home: Path, film: Path)
         assert err.startswith("interrupted: 0 of 1 file stored")
         words = shlex.split(err.splitlines()[-1].removeprefix("→ "))
         assert words[0] == "uploadd"
+        sent = proxy.up
         proxy.go_on()
         code, _, err = await finish(await start(*words[1:]))
         assert code == exits.OK, err
+        assert sent + proxy.up - SIZE < 32 * MIB
     assert err.endswith(", 1 resumed, 0 failed\n")
+    assert f"{SIZE // MIB}.0 MiB, " in err  # of which less moved now
     assert same(only(home / "store"), film)
+
+
+async def test_ctrl_c_twice_quits_at_once(home: Path) -> None:
+    """Also one that hangs because nobody reads what it prints; no traceback is seen."""
+    (home / "file").write_bytes(b"data")
+    unread, full = os.pipe()
+    os.set_blocking(full, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(full, bytes(4096))
+    os.set_blocking(full, True)
+    async with running(home) as (_, proxy):
+        words = [*COMMAND, "put", "--json", "file", proxy.url]
+        put = await trio.lowlevel.open_process(words, stdout=full, stderr=subprocess.PIPE)
+        STARTED.append(put)
+        await proxy.reached(up=1)
+        with trio.move_on_after(30):
+            while put.poll() is None:
+                put.send_signal(signal.SIGINT)
+                await trio.sleep(0.05)  # two that come together are one
+        assert put.returncode == -signal.SIGINT
+        assert put.stderr is not None
+        assert b"Traceback" not in b"".join([part async for part in put.stderr])
+    os.close(unread)
+    os.close(full)
+
+
+async def test_a_folder_is_interrupted_and_goes_on(home: Path, film: Path) -> None:
+    """The line that is printed sends the rest, keeps the paths, and stores nothing twice."""
+    (home / "holiday" / "day 1").mkdir(parents=True)
+    for number in range(20):
+        (home / "holiday" / "day 1" / f"{number:02}.jpg").write_bytes(os.urandom(1000))
+    os.link(film, home / "holiday" / "film.mp4")
+    async with running(home) as (_, proxy):
+        proxy.hold_at = HELD
+        words = ["--exclude", "*.tmp", "--jobs", "2", "holiday", proxy.url]
+        put = await start("put", *words)
+        await proxy.reached(up=HELD, offset=HELD // 2)
+        put.send_signal(signal.SIGINT)
+        code, out, err = await finish(put)
+        assert code == exits.SIGNALLED + signal.SIGINT
+        assert len(out.splitlines()) == 20
+        assert err.startswith("interrupted: 20 files stored; what was sent of the rest is kept\n")
+        sent = proxy.up
+        proxy.go_on()
+        again = shlex.split(err.splitlines()[-1].removeprefix("→ "))
+        code, more, err = await finish(await start(*again[1:]))
+        assert code == exits.OK, err
+        assert sent + proxy.up - SIZE < 32 * MIB
+    assert more.splitlines()[:20] == out.splitlines()
+    assert err.endswith(", 21 resumed, 0 failed\n")
+    stored = home / "store" / "holiday"
+    assert sorted(path.name for path in (stored / "day 1").iterdir()) == [
+        f"{number:02}.jpg" for number in range(20)
+    ]
+    for path in stored.rglob("*.*"):
+        assert same(path, home / path.relative_to(home / "store"))
+    assert list((home / "state" / "uploadd").iterdir()) == []
+
+
+async def test_a_watched_folder_survives_the_daemon_and_the_watcher(home: Path) -> None:
+    """What appears is stored; a new watcher stores only what is new."""
+    (home / "in").mkdir()
+    (home / "in" / "one").write_bytes(b"1")
+    words = ["put", "--watch", "in/", "--settle", "0.2s"]
+    async with running(home) as (daemon, proxy):
+        first = await start(*words, proxy.url)
+        assert first.stdout is not None
+        assert b"/one\n" in await first.stdout.receive_some()
+        await daemon.end(signal.SIGKILL)
+        (home / "in" / "two").write_bytes(b"2")
+        proxy.target = await daemon.start()
+        assert b"/two\n" in await first.stdout.receive_some()
+        first.send_signal(signal.SIGINT)
+        code, _, err = await finish(first)
+        assert code == exits.SIGNALLED + signal.SIGINT
+        assert err.endswith(f"→ uploadd put --watch in/ --settle 0.2s {proxy.url}/\n")
+        (home / "in" / "three").write_bytes(b"3")
+        second = await start(*words, proxy.url)
+        assert second.stdout is not None
+        told = await second.stdout.receive_some()
+        assert told.count(b"\n") == 1
+        assert b"/three\n" in told
+        second.send_signal(signal.SIGTERM)
+        code, out, _ = await finish(second)
+        assert (code, out) == (exits.SIGNALLED + signal.SIGTERM, "")
+    names = sorted(path.name for path in (home / "store").iterdir())
+    assert names == [".uploadd", "one", "three", "two"]
+
+
+async def test_a_host_that_is_not_there_is_said_at_once(home: Path) -> None:
+    """It is not going to be there in five seconds either."""
+    (home / "file").write_bytes(b"data")
+    with trio.fail_after(60):
+        code, out, err = await finish(await start("put", "file", "http://no-such-host.invalid"))
+    assert (code, out) == (exits.UNREACHABLE, "")
+    assert err.startswith("file: there is no host no-such-host.invalid: ")
+    assert "trying again" not in err
 
 
 async def test_a_pipe_survives_the_daemon(home: Path, film: Path) -> None:

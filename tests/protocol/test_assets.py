@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from uploadd.protocol.assets import answer, asset, wants_page
@@ -18,27 +20,53 @@ def test_nobody_guesses_what_it_is() -> None:
     for name in ("index.html", "page.js", "style.css", "icon.svg", "put.py", "uploadd.d.ts"):
         found = asset(name, b"x")
         assert found is not None
-        assert ("X-Content-Type-Options", "nosniff") in found.headers
+        assert ("X-Content-Type-Options", "nosniff") in found.plain.headers
 
 
 def test_the_page_runs_no_script_but_its_own() -> None:
     """Neither inline nor from elsewhere, and nobody frames it."""
     page = asset("index.html", b"<!doctype html>")
     assert page is not None
-    policy = dict(page.headers)["Content-Security-Policy"]
+    policy = dict(page.plain.headers)["Content-Security-Policy"]
     assert "unsafe" not in policy
     for part in ("default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"):
         assert part in policy
 
 
-def test_what_the_browser_has_is_not_sent_again() -> None:
+@pytest.mark.parametrize("coding", [[], [(b"accept-encoding", b"gzip")]])
+def test_what_the_browser_has_is_not_sent_again(coding: list[tuple[bytes, bytes]]) -> None:
     """By its tag, which is another as soon as one byte is."""
     first, second = asset("page.js", b"1"), asset("page.js", b"2")
     assert first is not None
     assert second is not None
-    held = [(b"if-none-match", first.etag.encode())]
+    held = [(b"if-none-match", dict(answer(coding, first)[1])["ETag"].encode()), *coding]
     assert answer(held, first)[0::2] == (304, b"")
-    assert answer(held, second)[0::2] == (200, b"2")
+    assert answer(held, second)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("said", "packed"),
+    [
+        (None, False),
+        (b"identity", False),
+        (b"gzip", True),
+        (b"br, GZIP;q=0.5", True),
+        (b"gzip;q=0", False),
+        (b"gzip ; q=0.000, br", False),
+        (b"xgzip", False),
+    ],
+)
+def test_who_takes_gzip_is_sent_less(said: bytes | None, packed: bool) -> None:
+    """And the same bytes; caches are told that there are two forms, each with its tag."""
+    found = asset("page.js", b"x" * 9999)
+    assert found is not None
+    status, fields, body = answer([(b"accept-encoding", said)] if said else [], found)
+    told = dict(fields)
+    assert status == 200
+    assert (told.get("Content-Encoding") == "gzip") is packed
+    assert (gzip.decompress(body) if packed else body) == b"x" * 9999
+    assert told["Vary"] == "Accept-Encoding"
+    assert found.plain.etag != found.packed.etag
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def head(method: str, target: str) -> Head:
 
 
 TABLE = [
-    ("/", {"GET", "HEAD", "OPTIONS"}, Conversation.FRONT),
+    ("/files/", {"POST", "OPTIONS"}, Conversation.FORM),
     (f"/f/{ID}", {"GET", "HEAD", "OPTIONS"}, Conversation.DOWNLOAD),
     (f"/f/{ID}/a.txt", {"GET", "HEAD", "OPTIONS"}, Conversation.DOWNLOAD),
     ("/-/ws", {"GET", "OPTIONS"}, Conversation.SESSION),
@@ -58,7 +58,7 @@ def test_options_for_the_whole_server_names_every_method() -> None:
 def test_a_download_knows_id_name_and_query() -> None:
     """The name is decoded once, the query is left as it came."""
     found = route(head("GET", f"/f/{ID}/caf%C3%A9%20100%25.txt?download=%2F&x=?"))
-    assert found[2:] == (ID, "café 100%.txt", "download=%2F&x=?")
+    assert found[2:5] == (ID, "café 100%.txt", "download=%2F&x=?")
     assert route(head("GET", f"/f/{ID}")).name is None
 
 
@@ -114,9 +114,67 @@ def test_what_is_no_file_name_is_not_found(name: str) -> None:
 )
 def test_another_spelling_is_another_path(path: str) -> None:
     """A path is not tidied: a proxy that judges by path sees the one that we see."""
-    for method in ("GET", "OPTIONS", "DELETE"):
+    for method in ("GET", "DELETE"):
         with pytest.raises(NotFound):
             route(head(method, path))
+
+
+# --- raw PUT --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "name"),
+    [
+        ("/", "", None),
+        ("/a.txt", "", "a.txt"),
+        ("/caf%C3%A9%20x", "", "café x"),
+        ("/a/b%20c/d.txt?x=/y", "a/b c", "d.txt"),
+        ("/F/x", "F", "x"),
+        ("/a/", "a", None),
+    ],
+)
+def test_any_other_path_can_be_put(path: str, folder: str, name: str | None) -> None:
+    """Its last step is the name, the others are folders; ``curl -T - URL/`` has no name."""
+    found = route(head("PUT", path))
+    assert (found.conversation, found.folder, found.name) == (Conversation.PUT, folder, name)
+    asked = route(head("OPTIONS", path))
+    assert "PUT" in asked.allowed
+    assert asked.conversation is Conversation.OPTIONS
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/-/x",
+        "/f/x",
+        "/files",
+        "/files/x",
+        "/api/x",
+        "/socket.io/",
+        "//a",
+        "/a//b",
+        "/..",
+        "/a/../b",
+        "/%2e",
+    ],
+)
+def test_what_is_ours_or_no_name_cannot_be_put(path: str) -> None:
+    """A mistake should not become a file."""
+    with pytest.raises((NotFound, MethodNotAllowed)):
+        route(head("PUT", path))
+
+
+def test_the_front_page_takes_forms_and_files() -> None:
+    """And is read by everybody else."""
+    for method, what in [
+        *(("GET", Conversation.FRONT), ("HEAD", Conversation.FRONT)),
+        *(("POST", Conversation.FORM), ("PUT", Conversation.PUT)),
+    ]:
+        found = route(head(method, "/"))
+        assert found.conversation is what
+        assert set(found.allowed) == set(allowed("/")) == {"GET", "HEAD", "POST", "PUT", "OPTIONS"}
+    with pytest.raises(MethodNotAllowed):
+        route(head("PATCH", "/"))
 
 
 @given(st.sampled_from(METHODS), st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E)))

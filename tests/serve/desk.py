@@ -16,10 +16,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests import wire
 from uploadd.budget import Budget
 from uploadd.commit import Commit
-from uploadd.ledger import Entries, Event
 from uploadd.protocol.frames import Refusal
-from uploadd.protocol.upload import Upload
-from uploadd.rows import COLUMNS, upload_of
+from uploadd.protocol.upload import State, Upload
+from uploadd.rows import COLUMNS, Entries, Event, upload_of
 from uploadd.serve.messages import Closed
 from uploadd.serve.rules import Rules
 from uploadd.serve.ws import Farewell, Session
@@ -69,6 +68,14 @@ class MemoryLedger:
             if tuple(row[place] for place in places) == (owner, key):
                 return upload_of(row)[0]
         return None
+
+    async def unfinished(self) -> list[tuple[Upload, str]]:
+        await trio.lowlevel.checkpoint()
+        known = [upload_of(row) for row in self.rows.values()]
+        return [one for one in known if one[0].state in (State.RECEIVING, State.FINALIZING)]
+
+    async def stale(self, before: float) -> list[str]:
+        return [u.id for u, _ in await self.unfinished() if u.modified < before]
 
 
 class Store(MemoryStore):

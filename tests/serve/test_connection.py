@@ -25,6 +25,7 @@ from tests.caller import Caller
 from tests.serve.desk import PATIENCE, Desk, open_desk, virtual
 from tests.strategies import chunked
 from tests.wire import frame, handshake, head
+from uploadd.assembling import Assembling
 from uploadd.protocol.origins import Origin
 from uploadd.serve.connection import FrontDoor
 from uploadd.serve.receiving import Receiving
@@ -43,7 +44,9 @@ class House:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.door = FrontDoor(desk.uploads, desk.budget, desk.rules, version="1")
+        assembling = Assembling(desk.uploads)
+        desk.nursery.start_soon(assembling.run)
+        self.door = FrontDoor(desk.uploads, assembling, desk.budget, desk.rules, version="1")
         self._callers: list[Caller] = []
         self._served = 0
         self._silence = trio.Event()
@@ -157,13 +160,13 @@ PIPELINED = [get(b"/-/info"), get(b"/nowhere"), get(b"/", method=b"HEAD"), get(b
 @virtual
 async def test_requests_in_a_row_are_answered_in_their_order(data: st.DataObject) -> None:
     """In any segments, and on one connection; a request's body belongs to it alone."""
-    body = get(b"/", b"Content-Length: 40", method=b"POST") + get(b"/-/nothing").ljust(40)[:40]
+    body = get(b"/", b"Content-Length: 40", method=b"PATCH") + get(b"/-/nothing").ljust(40)[:40]
     requests = [*PIPELINED, body, get()]
     async with open_house() as house:
         caller = house.call()
         for piece in data.draw(chunked(b"".join(requests))):
             await caller.say(piece)
-        methods = ["GET", "GET", "HEAD", "GET", "POST", "GET"]
+        methods = ["GET", "GET", "HEAD", "GET", "PATCH", "GET"]
         answers = [await caller.answer(method) for method in methods]
         assert [answer.status for answer in answers] == [200, 404, 200, 200, 405, 200]
 
@@ -223,8 +226,8 @@ ID = b"A" * 24
 ROUTES = [
     (b"GET", b"/", 200, None),
     (b"HEAD", b"/", 200, None),
-    (b"OPTIONS", b"/", 204, "GET, HEAD, OPTIONS"),
-    (b"POST", b"/", 405, "GET, HEAD, OPTIONS"),
+    (b"OPTIONS", b"/", 204, "GET, HEAD, POST, PUT, OPTIONS"),
+    (b"PATCH", b"/", 405, "GET, HEAD, POST, PUT, OPTIONS"),
     (b"GET", b"/-/info", 200, None),
     (b"HEAD", b"/-/info", 200, None),
     (b"OPTIONS", b"/-/info", 204, "GET, HEAD, OPTIONS"),
@@ -317,7 +320,7 @@ async def test_a_small_body_is_read_and_the_connection_goes_on() -> None:
             (b"Content-Length: %d" % len(inner), inner),
             (b"Transfer-Encoding: chunked", b"%x\r\n%b\r\n0\r\n\r\n" % (len(inner), inner)),
         ):
-            answer = await caller.ask(get(b"/", line, method=b"POST") + body, "POST")
+            answer = await caller.ask(get(b"/", line, method=b"PATCH") + body, "PATCH")
             assert (answer.status, answer.closes) == (405, False)
             assert (await caller.ask(get(b"/nowhere"))).status == 404
 
@@ -364,7 +367,7 @@ APP = Origin("https", "app.example", 443)
 async def test_a_foreign_page_changes_nothing(lines: Sequence[bytes], status: int) -> None:
     """Neither by a request with another method nor by a session; looking is free."""
     async with open_house(origins=(APP,)) as house:
-        answer = await house.call().ask(get(b"/", *lines, method=b"POST"), "POST")
+        answer = await house.call().ask(get(b"/", *lines, method=b"PATCH"), "PATCH")
         assert answer.status == (status or 405)
         assert (await house.call().ask(get(b"/", *lines))).status == 200
         caller = house.call()

@@ -1,5 +1,9 @@
-"""The Python client: ``async with open_client(url) as client: await client.upload(path)``."""
+"""The Python client: ``async with open_client(url) as client: await client.upload(path)``.
 
+Without trio: ``with connect(url) as client: client.upload(path)``, or ``upload(path, url)``.
+"""
+
+from uploadd.client.blocking import BlockingClient, ClientClosed, connect, upload
 from uploadd.client.errors import (
     CannotRewind,
     DigestMismatch,
@@ -16,8 +20,10 @@ from uploadd.client.session import Client, Stored, open_client
 from uploadd.client.uploading import Progress
 
 __all__ = [
+    "BlockingClient",
     "CannotRewind",
     "Client",
+    "ClientClosed",
     "DigestMismatch",
     "LocalFileChanged",
     "LocalReadError",
@@ -29,5 +35,7 @@ __all__ = [
     "TakenOver",
     "UploadFailed",
     "UploadGone",
+    "connect",
     "open_client",
+    "upload",
 ]

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import ssl
+from contextlib import suppress
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import quote, urlsplit
 
 import trio
 
-from uploadd.client.errors import Rejected, ServerUnavailable
+from uploadd.client.errors import Rejected, ServerUnavailable, UploadFailed, WrongAddress
 
 SCHEMES: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 CONNECT_SECONDS: Final = 10.0
+PROBE_SECONDS: Final = 3.0
+TLS_RECORDS: Final = (b"\x15\x03", b"\x16\x03")  # alert and handshake, of SSL 3.0 to TLS 1.3
+_WANTS_TLS: Final = re.compile(
+    rb"(?i)plain HTTP request was sent to|HTTP request to an HTTPS|plain HTTP to an SSL"
+)
+"""What nginx, Go and Apache answer to plain HTTP."""
 
 Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
@@ -72,8 +81,15 @@ async def open_stream(address: Address, context: ssl.SSLContext | None = None) -
     """
     try:
         stream = await trio.open_tcp_stream(address.host, address.port)
+    except socket.gaierror as error:
+        raise WrongAddress(
+            f"there is no host {address.host}: {_reason(error)}",
+            f"check the name in {address.url}, and that this computer is online",
+        ) from error
     except OSError as error:
         raise unavailable(address, _reason(error)) from error
+    except UnicodeError as error:  # of the idna codec: a label that is empty or too long
+        raise WrongAddress(f"{address.host!r} is no host name", "check the URL") from error
     if not address.secure:
         return stream
     secure = trio.SSLStream(
@@ -86,27 +102,64 @@ async def open_stream(address: Address, context: ssl.SSLContext | None = None) -
         await secure.do_handshake()
     except trio.BrokenResourceError as error:
         await trio.aclose_forcefully(stream)
-        cause = error.__cause__
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            raise Rejected(
-                "tls",
-                f"the certificate of {address.authority} is not to be believed:"
-                f" {cause.verify_message}",
-                "check the URL; SSL_CERT_FILE names the certificates to believe",
-            ) from error
-        raise unavailable(address, f"no TLS: {cause or error}") from error
+        raise _no_handshake(address, error) from error
     except trio.Cancelled:
         await trio.aclose_forcefully(stream)
         raise
     return secure
 
 
+def _no_handshake(address: Address, error: trio.BrokenResourceError) -> UploadFailed:
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Rejected(
+            "tls",
+            f"the certificate of {address.authority} is not to be believed: {cause.verify_message}",
+            "check the URL; SSL_CERT_FILE names the certificates to believe",
+        )
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+        if cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+            plain = address._replace(secure=False).url
+            return WrongAddress(
+                f"the server at {address.host}:{address.port} does not speak TLS", f"try {plain}"
+            )
+        told = (cause.reason or "the handshake failed").replace("_", " ").lower()
+        return WrongAddress(f"no TLS with {address.authority}: {told}", "check the URL")
+    return unavailable(address, "the connection ended during the TLS handshake")
+
+
+def speaks_tls(data: bytes | bytearray) -> bool:
+    """Whether *data*, the first that came from a server, says that it wants TLS."""
+    return bytes(data[:2]) in TLS_RECORDS or _WANTS_TLS.search(data) is not None
+
+
+async def ended(address: Address, why: str) -> ServerUnavailable:
+    """The error for a connection that ended before a byte of an answer came.
+
+    Some servers (OpenSSL's are silent) do just that when they are asked for plain HTTP instead of
+    TLS, so it is tried; the certificate does not matter for that.
+    """
+    if not address.secure:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with trio.move_on_after(PROBE_SECONDS), suppress(UploadFailed):
+            stream = await open_stream(address._replace(secure=True), context)
+            await trio.aclose_forcefully(stream)
+            return wants_tls(address)
+    return unavailable(address, why)
+
+
+def wants_tls(address: Address) -> WrongAddress:
+    """The error for a server that answered plain HTTP in a way that ``speaks_tls``."""
+    secure = address._replace(secure=True).url
+    return WrongAddress(
+        f"the server at {address.host}:{address.port} speaks TLS only", f"try {secure}"
+    )
+
+
 def unavailable(address: Address, why: str) -> ServerUnavailable:
     """The error for a server that cannot be reached because of *why*."""
-    return ServerUnavailable(
-        f"cannot reach {address.authority}: {why}",
-        "check the URL, and that uploadd runs there; the same command again resumes",
-    )
+    return ServerUnavailable(f"cannot reach {address.authority}: {why}")
 
 
 def _reason(error: OSError) -> str:

@@ -10,12 +10,12 @@ class UploadFailed(Exception):
 
     code: str = "failed"
     retryable: bool = False
-    default_hint: ClassVar[str | None] = None
+    default_hint: ClassVar[str] = "run the same command again"
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint if hint is not None else self.default_hint
+        self.hint = hint or self.default_hint
 
 
 class ServerUnavailable(UploadFailed):
@@ -23,6 +23,17 @@ class ServerUnavailable(UploadFailed):
 
     code = "unreachable"
     retryable = True
+    default_hint = "check the URL, and that uploadd runs there; the same command again resumes"
+
+
+class WrongAddress(ServerUnavailable):
+    """No such host, or TLS where there is none: a mistake of typing, unless it was well before.
+
+    So it is tried again only when the server has been met.
+    """
+
+    code = "wrong-address"
+    default_hint = "check the URL"
 
 
 class NotAuthorised(UploadFailed):
@@ -32,13 +43,17 @@ class NotAuthorised(UploadFailed):
     default_hint = "set UPLOADD_TOKEN, or name a file with --token-file"
 
 
+_LATER = "run the same command again later, it goes on where this one ended"
+_NEVER = "the same again would be refused again; the server's log says more"
+
+
 class Rejected(UploadFailed):
     """The server refused; *code* is the server's (``uploadd/errors.py`` has them all)."""
 
     def __init__(
         self, code: str, message: str, hint: str | None = None, *, retryable: bool = False
     ) -> None:
-        super().__init__(message, hint)
+        super().__init__(message, hint or (_LATER if retryable else _NEVER))
         self.code = code
         self.retryable = retryable
 
@@ -46,8 +61,10 @@ class Rejected(UploadFailed):
 class DigestMismatch(Rejected):
     """What arrived is not what was announced."""
 
+    default_hint = "run the same command again; if that says the same, check the disk and memory"
+
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__("digest-mismatch", message, hint)
+        super().__init__("digest-mismatch", message, hint or self.default_hint)
 
 
 class TakenOver(UploadFailed):
@@ -61,6 +78,7 @@ class UploadGone(UploadFailed):
     """The upload is not there any more; *reason* as in ``gone``, or not-found."""
 
     code = "gone"
+    default_hint = "run the same command again: it starts anew"
 
     def __init__(self, message: str, reason: str, hint: str | None = None) -> None:
         super().__init__(message, hint)
@@ -71,12 +89,14 @@ class LocalReadError(UploadFailed):
     """The file cannot be read here."""
 
     code = "local-read"
+    default_hint = "check the path, and that you may read it: ls -l"
 
 
 class LocalWriteError(UploadFailed):
     """The file cannot be written here."""
 
     code = "local-write"
+    default_hint = "name another place with -o"
 
 
 class LocalFileChanged(UploadFailed):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
-import sys
-import time
 from functools import partial
 from typing import Any, Final
 
@@ -15,16 +14,25 @@ import trio
 from uploadd.client import address, command, exits, report
 from uploadd.client.address import CONNECT_SECONDS, Address, Stream, open_stream, unavailable
 from uploadd.client.command import UsageError
-from uploadd.client.errors import DigestMismatch, ServerUnavailable, UploadFailed
+from uploadd.client.errors import (
+    DigestMismatch,
+    ServerUnavailable,
+    UploadFailed,
+    WrongAddress,
+)
 from uploadd.client.http import Exchange, Response, name_in_url
+from uploadd.client.nursery import open_plain_nursery
 from uploadd.client.pace import Backoff
 from uploadd.client.part import Part, exists
 from uploadd.client.problem import failure
-from uploadd.client.report import Bar, Screen
+from uploadd.client.reporter import Meter, Reporter
 from uploadd.client.session import FIRST_PATIENCE, PATIENCE
+from uploadd.client.totals import Totals
 from uploadd.protocol.names import sanitise
 
 MAX_PROBLEM: Final = 64 << 10
+USAGE: Final = "uploadd get URL [-o FILE]"
+_OF_A_FILE: Final = re.compile(r"[^?]*/f/[^/?]+(/[^/?]*)?(\?.*)?")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -32,40 +40,61 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "get",
         help="download a file",
-        description="Download a file; prints its name. Interrupted, the same command resumes.",
+        usage="uploadd get [OPTION]... URL",
+        description=(
+            "Download a file that uploadd stores, by the URL that uploadd put printed:"
+            " http://host/f/<id>/<name>.\nPrints the name of the file here."
+            " Interrupted, the same command goes on."
+        ),
+        epilog=exits.HELP,
     )
+    command.add_common(parser)
     parser.add_argument("url", metavar="URL", help="as uploadd put printed it")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to, a file or a folder")
     parser.add_argument("--force", action="store_true", help="overwrite a file that is there")
-    command.add_common(parser)
     parser.set_defaults(run=main)
 
 
 def main(args: argparse.Namespace) -> int:
     """Run ``uploadd get``; the exit code (``client/exits.py``)."""
     try:
-        where = address.parse(args.url)
+        where = file_at(args.url)
         token = command.token(args)
     except (UsageError, ValueError) as error:
-        print(f"uploadd get: {error}\n→ uploadd get URL [-o FILE]", file=sys.stderr)
-        return exits.USAGE
-    with Screen(bars=not args.no_progress, quiet=args.quiet) as screen:
-        download = Download(where, token, args.output, screen, force=args.force)
+        return command.misused("get", error, USAGE)
+    with command.screen(args) as screen:
+        download = Download(where, token, args, screen)
         return command.run(download.run, download.interrupted)
+
+
+def file_at(url: str) -> Address:
+    """Where the file is.  Raises ValueError; UsageError: *url* is that of something else."""
+    where = address.parse(url)
+    if _OF_A_FILE.fullmatch(where.path) is None:
+        raise UsageError(
+            f"{url} is not the URL of a stored file, which has /f/<id> in it",
+            "uploadd get URL, as uploadd put printed it; for other pages: "
+            + shlex.join(["curl", "-O", url]),
+        )
+    return where
 
 
 class Download:
     """One file on its way here."""
 
     def __init__(
-        self, where: Address, token: str | None, output: str | None, screen: Screen, *, force: bool
+        self, where: Address, token: str | None, args: argparse.Namespace, reporter: Reporter
     ) -> None:
-        self._where, self._output, self._screen, self._force = where, output, screen, force
+        self._where, self._args, self._reporter = where, args, reporter
+        self._output, self._force = args.output, args.force
         self._fields = [("Authorization", f"Bearer {token}")] if token else []
         self._part = Part(self._target(name_in_url(where)))
-        self._bar: Bar | None = None
+        self._meter: Meter | None = None
         self._first: int | None = None  # bytes that were here before
+        self._met = False
         self._backoff = Backoff(FIRST_PATIENCE)
+        self._totals = Totals()
+        self._totals.expected = 1
 
     def _target(self, name: str) -> str:
         if self._output is None:
@@ -74,25 +103,32 @@ class Download:
 
     async def run(self) -> int:
         """Fetch it; the exit code."""
-        began = time.monotonic()
         try:
-            while True:
-                try:
-                    if await self._attempt():
-                        break
-                except ServerUnavailable as error:
-                    await self._pause(error)
+            async with open_plain_nursery() as nursery:
+                nursery.start_soon(self._reporter.follow, self._totals)
+                await self._fetch()
         except UploadFailed as error:
-            self._screen.fail(self._where.url, error)
+            self._reporter.fail(self._where.url, error)
             return exits.of(error)
-        self._summary(time.monotonic() - began)
+        finally:
+            if self._meter is not None:
+                self._meter.remove()
+        self._summary()
         return exits.OK
+
+    async def _fetch(self) -> None:
+        while True:
+            try:
+                if await self._attempt():
+                    return
+            except ServerUnavailable as error:
+                await self._pause(error)
 
     async def _pause(self, error: ServerUnavailable) -> None:
         delay = self._backoff.next(trio.current_time())
-        if delay is None:
+        if delay is None or (isinstance(error, WrongAddress) and not self._met):
             raise error
-        self._screen.say(f"{error.message}; trying again in {delay:.1f} s")
+        self._reporter.say(f"{error.message}; trying again in {delay:.1f} s")
         await trio.sleep(delay)
 
     async def _attempt(self) -> bool:
@@ -102,7 +138,7 @@ class Download:
         try:
             exchange = Exchange(self._where, stream)
             response = await exchange.get(self._fields + self._part.conditions())
-            self._backoff.patience = PATIENCE
+            self._met, self._backoff.patience = True, PATIENCE
             if response.status not in (200, 206, 416):
                 body = await exchange.read_all(MAX_PROBLEM)
                 raise failure(response.status, body, self._where)
@@ -153,32 +189,36 @@ class Download:
         return True
 
     async def _write(self, exchange: Exchange, total: int | None) -> None:
-        part = self._part
-        self._bar = self._bar or self._screen.bar(os.path.basename(part.target), total)
+        part, totals = self._part, self._totals
+        if self._meter is None:
+            self._meter = self._reporter.meter(os.path.basename(part.target), total)
+        totals.counted, totals.bytes = total is not None, total or 0
         while data := await exchange.read():
             await trio.to_thread.run_sync(part.append, data)
             self._backoff.moved()
-            if self._bar is not None:
-                self._bar.show(part.size, part.size, total)
+            self._meter.show(part.size, part.size, total)
+            totals.durable, totals.moved = part.size, totals.moved + len(data)
 
     # --- what is said --------------------------------------------------------------------------
 
-    def _summary(self, seconds: float) -> None:
-        if self._bar is not None:
-            self._bar.remove()
-        size, first = self._part.size, self._first or 0
+    def _summary(self) -> None:
+        size, first, totals = self._part.size, self._first or 0, self._totals
         resumed = f", resumed at {report.size(first)}" if first else ""
-        self._screen.say(
-            f"✓ {self._part.target}, {report.size(size)} in {report.duration(seconds)}"
-            f" ({report.size((size - first) / max(seconds, 1e-3))}/s){resumed}"
+        self._reporter.say(
+            f"✓ {self._part.target}, {report.size(size)} in {report.duration(totals.seconds)}"
+            f" ({report.size(totals.rate)}/s){resumed}"
         )
-        self._screen.result(self._part.target)
+        self._reporter.result(self._part.target)
 
-    def interrupted(self) -> None:
+    def interrupted(self, code: int) -> None:
         """Say how to go on."""
         kept = f"; {report.size(self._part.size)} are kept" if self._part.resumable else ""
-        self._screen.insist(f"interrupted{kept}")
-        output = ["-o", self._output] if self._output else []
-        force = ["--force"] if self._force else []
-        line = shlex.join(["uploadd", "get", *force, *output, self._where.url])
-        self._screen.insist(f"→ {line}")
+        self._reporter.insist(f"interrupted{kept}")
+        args = self._args
+        words = ["uploadd", "get"]
+        words += ["--force"] if self._force else []
+        words += ["-o", self._output] if self._output else []
+        words += ["--quiet"] if args.quiet else []
+        words += [] if args.progress == "auto" else [f"--progress={args.progress}"]
+        words += ["--token-file", args.token_file] if args.token_file else []
+        self._reporter.insist(f"→ {shlex.join([*words, self._where.url])}")

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import h11
 import trio
 
-from uploadd.client.address import Address, Stream, unavailable
+from uploadd.client.address import Address, Stream, ended, speaks_tls, unavailable, wants_tls
 from uploadd.protocol.names import sanitise
 
 READ: Final = 256 << 10
@@ -64,6 +64,7 @@ class Exchange:
         self._address = address
         self._stream = stream
         self._connection = h11.Connection(h11.CLIENT)
+        self._begun = False  # whether anything of the answer came
 
     async def get(self, fields: list[tuple[str, str]]) -> Response:
         """Ask for it, with *fields* beside the usual ones.  Raises ServerUnavailable."""
@@ -114,9 +115,16 @@ class Exchange:
             while (event := self._connection.next_event()) is h11.NEED_DATA:
                 with trio.fail_after(SILENT_SECONDS):
                     data = await self._stream.receive_some(READ)
+                if not self._begun and not self._address.secure and speaks_tls(data[:2]):
+                    raise wants_tls(self._address)
+                self._begun = self._begun or bool(data)
                 self._connection.receive_data(bytes(data))
         except h11.RemoteProtocolError as error:
-            raise unavailable(self._address, f"the answer ended early ({error})") from error
+            if not self._begun:
+                raise await ended(
+                    self._address, "the connection ended without an answer"
+                ) from error
+            raise unavailable(self._address, "the answer ended early, or is no HTTP") from error
         except trio.TooSlowError as error:
             raise unavailable(self._address, f"not a byte for {SILENT_SECONDS:.0f} s") from error
         except trio.BrokenResourceError as error:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol, cast
 
+import h11
 import trio
 from trio_websocket import (
     ConnectionClosed,
@@ -21,7 +22,16 @@ from wsproto.utilities import LocalProtocolError
 
 from uploadd import masking
 from uploadd.client import problem
-from uploadd.client.address import CONNECT_SECONDS, Address, Stream, open_stream, unavailable
+from uploadd.client.address import (
+    CONNECT_SECONDS,
+    Address,
+    Stream,
+    ended,
+    open_stream,
+    speaks_tls,
+    unavailable,
+    wants_tls,
+)
 from uploadd.client.errors import Rejected, UploadFailed
 
 SUBPROTOCOL: Final = "uploadd.v1"
@@ -141,6 +151,17 @@ class _SharedStream(trio.abc.Stream):
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self.lock = trio.StrictFIFOLock()
+        self._first: bytes | None = None  # what came at first
+
+    @property
+    def answered(self) -> bool:
+        """Whether a byte came."""
+        return bool(self._first)
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether the other end answers in TLS what we asked without."""
+        return isinstance(self._stream, trio.SocketStream) and speaks_tls(self._first or b"")
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """For the library."""
@@ -157,7 +178,10 @@ class _SharedStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """See trio.abc.ReceiveStream."""
-        return await self._stream.receive_some(max_bytes)
+        data = await self._stream.receive_some(max_bytes)
+        if self._first is None:
+            self._first = bytes(data[:2])
+        return data
 
     async def aclose(self) -> None:
         """See trio.abc.AsyncResource."""
@@ -187,6 +211,7 @@ class _Reader:
             HandshakeError,
             ConnectionClosed,
             LocalProtocolError,
+            h11.LocalProtocolError,  # of an answer that is no HTTP
             trio.BrokenResourceError,
             trio.ClosedResourceError,
         ) as error:
@@ -211,7 +236,7 @@ async def open_messages(
         reader = _Reader(nursery)
         connection = None
         try:
-            connection = await _handshake(reader, stream, base.below(PATH), token)
+            connection = await _handshake(reader, stream, base, token)
         finally:
             if connection is None:
                 await trio.aclose_forcefully(stream)
@@ -221,9 +246,9 @@ async def open_messages(
 
 
 async def _handshake(
-    reader: _Reader, stream: _SharedStream, address: Address, token: str | None
+    reader: _Reader, stream: _SharedStream, base: Address, token: str | None
 ) -> WebSocketConnection:
-    connection = None
+    connection, address = None, base.below(PATH)
     with reader.handshake:
         connection = await wrap_client_stream(
             cast("trio.Nursery", reader),
@@ -236,26 +261,29 @@ async def _handshake(
             receive_buffer_size=RECEIVE_BUFFER,
         )
     if isinstance(reader.error, ConnectionRejected):
-        raise _refusal(reader.error, address)
+        raise _refusal(reader.error, base)
     if connection is None:
-        raise unavailable(address, "the connection ended during the handshake")
+        if stream.speaks_tls:
+            raise wants_tls(base)
+        why = "the connection ended during the handshake"
+        raise unavailable(base, why) if stream.answered else await ended(base, why)
     if connection.subprotocol != SUBPROTOCOL:
-        raise _stranger(address)
+        raise _stranger(base)
     return connection
 
 
-def _refusal(error: ConnectionRejected, address: Address) -> UploadFailed:
+def _refusal(error: ConnectionRejected, base: Address) -> UploadFailed:
     """What the answer to the handshake means, when it is not 101."""
     status, body = error.status_code, error.body or b""
-    if problem.is_problem(status, body):
-        return problem.failure(status, body, address)
-    return _stranger(address, f" (it answered {status})")
+    if problem.is_problem(status, body) or (not base.secure and speaks_tls(body)):
+        return problem.failure(status, body, base)
+    return _stranger(base, f" (it answered {status})")
 
 
-def _stranger(address: Address, told: str = "") -> Rejected:
+def _stranger(base: Address, told: str = "") -> Rejected:
     return Rejected(
         "not-uploadd",
-        f"{address.url} does not speak {SUBPROTOCOL}{told}",
+        f"{base.below(PATH).url} does not speak {SUBPROTOCOL}{told}",
         "check the URL; a proxy in between must pass WebSocket upgrades on",
     )
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from uploadd.client.address import Address, unavailable
+from uploadd.client.address import Address, speaks_tls, unavailable, wants_tls
 from uploadd.client.errors import NotAuthorised, Rejected, UploadFailed
 
 NOT_NOW: Final = frozenset({408, 423, 425, 429, 500, 502, 503, 504})
@@ -28,13 +28,16 @@ def is_problem(status: int, body: bytes) -> bool:
 
 def failure(status: int, body: bytes, address: Address) -> UploadFailed:
     """The exception for an answer that is not the one we asked for."""
+    if not address.secure and speaks_tls(body):
+        return wants_tls(address)
     said = _read(body)
     told = said.detail or f"HTTP status {status}"
     if status == 401:
         return NotAuthorised(f"{address.authority} does not let us in: {told}", said.hint)
     if status in NOT_NOW:
         return unavailable(address, told)
-    return Rejected(said.code or f"http-{status}", told, said.hint)
+    hint = said.hint or ("check the URL" if status in (404, 410) else None)
+    return Rejected(said.code or f"http-{status}", told, hint)
 
 
 def _read(body: bytes) -> _Problem:

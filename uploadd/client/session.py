@@ -14,7 +14,8 @@ import trio
 
 from uploadd.client import address
 from uploadd.client.conversation import Conversation, Ended
-from uploadd.client.errors import UploadFailed
+from uploadd.client.errors import UploadFailed, WrongAddress
+from uploadd.client.limiter import Limiter
 from uploadd.client.messages import Messages, open_messages
 from uploadd.client.nursery import open_plain_nursery
 from uploadd.client.pace import Backoff
@@ -36,6 +37,8 @@ class Stored(NamedTuple):
     url: str
     id: str
     length: int
+    resumed: bool = False
+    """Whether some of it was there already: from an earlier call, or before a reconnect."""
 
 
 class _Attempt:
@@ -56,6 +59,7 @@ class Client:
         *,
         patience: float = PATIENCE,
         tell: Callable[[str], None] | None = None,
+        rate: float | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.url = url
@@ -63,6 +67,8 @@ class Client:
         self._connect = connect
         self._patience = patience
         self.tell = tell or (lambda notice: None)
+        self.limiter = Limiter(rate) if rate is not None else None
+        self._met = False
         self._backoff = Backoff(min(FIRST_PATIENCE, patience), chance)
         self._running = trio.CapacityLimiter(AT_ONCE)
         self._open: Conversation | None = None
@@ -96,8 +102,9 @@ class Client:
             if self._running.borrowed_tokens == 1 and self._open is None:
                 self._backoff.moved()  # nothing was asked for until now
             backoff = Backoff(self._patience, self._chance)
-            done = await Uploading(self, opened, what, backoff, progress, begun).run()
-        return Stored(urljoin(self.url, done.url), done.upload, done.length)
+            uploading = Uploading(self, opened, what, backoff, progress, begun)
+            done = await uploading.run()
+        return Stored(urljoin(self.url, done.url), done.upload, done.length, uploading.resumed)
 
     # --- the line ------------------------------------------------------------------------------
 
@@ -146,6 +153,7 @@ class Client:
 
     def _opened(self, conversation: Conversation) -> None:
         self._open = conversation
+        self._met = True
         self._backoff.patience = self._patience
         self._decide(None)
 
@@ -160,6 +168,8 @@ class Client:
         """Seconds to wait before the next attempt; None when there is to be none."""
         if not ended.error.retryable:
             return None
+        if isinstance(ended.error, WrongAddress) and not self._met:
+            return None
         delay = self._backoff.next(trio.current_time())
         return delay if delay is None or ended.after is None else ended.after + delay
 
@@ -171,18 +181,20 @@ async def open_client(
     *,
     patience: float = PATIENCE,
     tell: Callable[[str], None] | None = None,
+    rate: float | None = None,
     context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Client]:
     """A client of the server at *url*; connects with the first upload.
 
     *patience*: seconds of trying again without progress after which ServerUnavailable is raised.
     *tell* gets a line for people whenever the connection is lost or the server lets us wait.
+    *rate*: bytes per second that all uploads together send at most.
     Raises ValueError: not a URL, not a token.
     """
     base = address.parse(url)
     token = address.check_token(token) if token is not None else None
     connect = partial(open_messages, base=base, token=token, context=context)
     async with open_plain_nursery() as nursery:
-        client = Client(base.url, connect, patience=patience, tell=tell)
+        client = Client(base.url, connect, patience=patience, tell=tell, rate=rate)
         nursery.start_soon(client.keep)
         yield client

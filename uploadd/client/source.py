@@ -180,7 +180,7 @@ class _Pieces:
     A thread that hangs in a read is left behind when the upload is cancelled.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO | io.RawIOBase) -> None:
         self._read = getattr(file, "read1", file.read)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -229,13 +229,16 @@ async def _descriptor(fd: int, name: str, length: int | None) -> AsyncIterator[S
     """*fd* as it is: a file from where it stands, or what comes through it."""
     mode = os.fstat(fd).st_mode
     if stat.S_ISDIR(mode):
-        hint = f"tar -c {name} | uploadd put - --name {os.path.basename(name)}.tar"
+        hint = "upload the files in it one by one, as uploadd put FOLDER does"
         raise LocalReadError(f"cannot read {name}: it is a directory", hint)
     if stat.S_ISREG(mode):
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         yield FileSource(fd, os.lseek(fd, 0, os.SEEK_CUR), name)
-    else:
+    elif stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd):
         async with _stream(_Pipe(fd), length) as source:
+            yield source
+    else:  # a device: epoll takes none, /dev/null least of all
+        async with _stream(_Pieces(io.FileIO(fd, closefd=False)), length) as source:
             yield source
 
 

@@ -11,6 +11,7 @@ import trio
 from uploadd import errors as e
 from uploadd.client.conversation import Conversation, failure
 from uploadd.client.errors import DigestMismatch, LocalFileChanged, TakenOver, UploadGone
+from uploadd.client.limiter import Limiter
 from uploadd.client.pace import Backoff
 from uploadd.client.run import Begin, Lost, Run
 from uploadd.client.source import Source
@@ -35,6 +36,7 @@ class Line(Protocol):
     """Where conversations come from; *tell* takes a line for people."""
 
     tell: Callable[[str], None]
+    limiter: Limiter | None
 
     async def conversation(self) -> Conversation:
         """The one that is open, or the next.  Raises ServerUnavailable, NotAuthorised, Rejected."""
@@ -60,6 +62,7 @@ class Uploading:
         self._declared = source.length  # a key finds nothing when the length is another one
         self._at_once = self._begun_before = False
         self._sent = self._stored = 0
+        self.resumed = False  # whether some of it was there when a conversation began
 
     async def run(self) -> Done:
         """Send it all.  Raises UploadFailed.  Cancelled: what is durable stays so."""
@@ -76,6 +79,7 @@ class Uploading:
             match run.outcome:
                 case Done() as done:
                     self._check(done)
+                    self.resumed |= run.sent == 0 < done.length
                     return done
                 case Gone() as gone:
                     raise _gone(gone)
@@ -93,7 +97,7 @@ class Uploading:
         goes at once, the first time: who knows what the server has, after that?
         """
         length = self._source.length
-        small = length is not None and length <= conversation.chunk_size
+        small = length is not None and length <= self._chunk_size(conversation)
         self._at_once = small and self._upload is None and not self._begun_before
         self._begun_before = True
         if self._key is None:
@@ -113,7 +117,9 @@ class Uploading:
         with run.scope:
             at = await run.start()
             while True:
-                data = await self._source.read(at, conversation.chunk_size)
+                data = await self._source.read(at, self._chunk_size(conversation))
+                if self._line.limiter is not None:
+                    await self._line.limiter.take(len(data))
                 at += len(data)
                 last = at == self._source.length
                 if not last:
@@ -121,6 +127,10 @@ class Uploading:
                 await conversation.offer(run, at - len(data), data, last=last)
                 if last:
                     await trio.sleep_forever()
+
+    def _chunk_size(self, conversation: Conversation) -> int:
+        limiter = self._line.limiter
+        return limiter.size(conversation.chunk_size) if limiter else conversation.chunk_size
 
     def _check_length(self, at: int, *, ended: bool) -> None:
         length = self._source.length
@@ -136,6 +146,7 @@ class Uploading:
         if self._begun is not None and not self._at_once:
             begun, self._begun = self._begun, None
             begun(upload)
+        self.resumed |= offset > 0
         self._sent = max(self._sent, offset)
         self.on_stored(offset)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import re
 from typing import Final, NamedTuple
 
 from uploadd.protocol import conditional
@@ -28,7 +30,14 @@ _POLICY: Final = (
 
 
 class Asset(NamedTuple):
-    """One file, ready to be served."""
+    """One file, ready to be served: as it is, and packed."""
+
+    plain: Form
+    packed: Form
+
+
+class Form(NamedTuple):
+    """One representation of a file; each has an entity tag of its own (RFC 9110 8.8.3)."""
 
     content: bytes
     etag: str
@@ -40,28 +49,43 @@ def asset(name: str, content: bytes) -> Asset | None:
     kind = _KINDS.get(name.rpartition(".")[2])
     if kind is None:
         return None
+    packed = gzip.compress(content, mtime=0)  # the same bytes give the same tag everywhere
+    return Asset(_form(kind, content), _form(kind, packed, ("Content-Encoding", "gzip")))
+
+
+def _form(kind: str, content: bytes, *more: Field) -> Form:
     etag = conditional.entity_tag(hashlib.sha256(content).hexdigest()[:32])
+    page = kind.startswith("text/html")
     headers = [
         ("Content-Type", kind),
         ("ETag", etag),
         ("Cache-Control", "no-cache"),  # after an upgrade nobody has half of the old page
         ("X-Content-Type-Options", "nosniff"),
+        ("Vary", "Accept, Accept-Encoding" if page else "Accept-Encoding"),
+        *more,
     ]
-    if kind.startswith("text/html"):
-        headers += [
-            ("Content-Security-Policy", _POLICY),
-            ("Referrer-Policy", "no-referrer"),
-            ("Vary", "Accept"),
-        ]
-    return Asset(content, etag, tuple(headers))
+    if page:
+        headers += [("Content-Security-Policy", _POLICY), ("Referrer-Policy", "no-referrer")]
+    return Form(content, etag, tuple(headers))
 
 
 def answer(received: Received, found: Asset) -> tuple[int, list[Field], bytes]:
     """Status, fields and body for a GET with the fields *received*."""
-    outcome = conditional.evaluate(received, etag=found.etag, modified=0, now=0)
+    received = list(received)
+    form = found.packed if _takes_gzip(received) else found.plain
+    outcome = conditional.evaluate(received, etag=form.etag, modified=0, now=0)
     if outcome is Outcome.NOT_MODIFIED:
-        return 304, list(found.headers), b""
-    return 200, list(found.headers), found.content
+        return 304, list(form.headers), b""
+    return 200, list(form.headers), form.content
+
+
+def _takes_gzip(received: Received) -> bool:
+    """Whether gzip is named, and not with a weight of nothing (RFC 9110 12.5.3)."""
+    for item in (joined(received, b"accept-encoding") or "").lower().split(","):
+        coding, _, weight = item.replace(" ", "").partition(";")
+        if coding == "gzip":
+            return not re.fullmatch(r"q=0(\.0{0,3})?", weight)
+    return False
 
 
 def wants_page(received: Received) -> bool:

@@ -21,6 +21,8 @@ Field = tuple[str, str]
 
 # No body by definition, so none is announced (RFC 9110 8.6).
 _BODILESS: Final = frozenset({204, 304})
+_RETRY_AFTER: Final = {423: 1, 429: 5, 503: 2, 507: 10}
+"""Seconds after which it makes sense to ask again, by status."""
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus} | {
     104: "Upload Resumption Supported",
     460: "Checksum Mismatch",
@@ -50,6 +52,13 @@ def content_length(received: Received) -> int | None:
         return None
     value = single(received, b"content-length")
     return int(value) if value is not None and re.fullmatch(r"[0-9]{1,19}", value) else None
+
+
+def body_length(received: Received) -> int | None:
+    """Declared bytes of the body; 0 when there is none, None when only its end will tell."""
+    if values(received, b"transfer-encoding"):
+        return None
+    return content_length(received) or 0
 
 
 def reason(status: int) -> str:
@@ -82,4 +91,7 @@ def problem_document(error: UploadError, request_id: str) -> tuple[int, list[Fie
         ("Cache-Control", "no-store"),
         ("X-Content-Type-Options", "nosniff"),
     ]
-    return answer(error).status, fields, body
+    status = answer(error).status
+    if (seconds := _RETRY_AFTER.get(status)) is not None:
+        fields.append(("Retry-After", str(seconds)))
+    return status, fields, body

@@ -23,6 +23,10 @@ class Conversation(Enum):
     DOWNLOAD = "an upload's bytes"
     SESSION = "a WebSocket session"
     INFO = "limits and protocols"
+    PUT = "a new upload, its name in the path"
+    FORM = "new uploads, in a form"
+    FILES = "where uploads are created"
+    UPLOAD = "an upload: continued, looked at, cancelled, and had when it is complete"
     OPTIONS = "the methods of a path"
 
 
@@ -35,29 +39,47 @@ class Route(NamedTuple):
     upload: str | None = None
     """The id in the path, well-formed; whether there is such an upload is another question."""
     name: str | None = None
-    """The file name behind the id, decoded; of an asset, its name."""
+    """The file name in the path, decoded."""
     query: str = ""
     """What stands behind the first ``?``, as sent."""
+    folder: str = ""
+    """The folders in front of the name, decoded; for `PUT`."""
 
 
 class _Row(NamedTuple):
     path: re.Pattern[str]
-    methods: tuple[str, ...]
-    conversation: Conversation
+    methods: dict[str, Conversation]
 
 
 _ID: Final = r"(?P<upload>[A-Za-z0-9_-]{22,64})"
 _NAME: Final = r"(?P<name>[^/]+)"
 _ASSET: Final = r"(?P<name>[a-z]+(?:\.[a-z]+)+)"
 
+
+def _reading(conversation: Conversation) -> dict[str, Conversation]:
+    return {"GET": conversation, "HEAD": conversation}
+
+
+def _upload() -> dict[str, Conversation]:
+    return dict.fromkeys(("GET", "HEAD", "PATCH", "DELETE", "POST"), Conversation.UPLOAD)
+
+
+C = Conversation
+
 # The whole server, by path.  OPTIONS is answered everywhere.
 _ROWS: Final = (
-    _Row(re.compile(r"/"),                      ("GET", "HEAD"), Conversation.FRONT),
-    _Row(re.compile(rf"/f/{_ID}(?:/{_NAME})?"), ("GET", "HEAD"), Conversation.DOWNLOAD),
-    _Row(re.compile(r"/-/ws"),                  ("GET",),        Conversation.SESSION),
-    _Row(re.compile(r"/-/info"),                ("GET", "HEAD"), Conversation.INFO),
-    _Row(re.compile(rf"/-/{_ASSET}"),           ("GET", "HEAD"), Conversation.ASSET),
+    _Row(re.compile(r"/"),                      _reading(C.FRONT) | {"POST": C.FORM, "PUT": C.PUT}),
+    _Row(re.compile(r"/files/"),                dict.fromkeys(("POST", "PUT", "PATCH"), C.FILES)),
+    _Row(re.compile(rf"/files/{_ID}"),          _upload()),
+    _Row(re.compile(rf"/f/{_ID}(?:/{_NAME})?"), _reading(C.DOWNLOAD)),
+    _Row(re.compile(r"/-/ws"),                  {"GET": C.SESSION}),
+    _Row(re.compile(r"/-/info"),                _reading(C.INFO)),
+    _Row(re.compile(rf"/-/{_ASSET}"),           _reading(C.ASSET)),
 )  # fmt: skip
+
+# Anything else can be put; what begins like one of ours is rather a mistake.
+_RESERVED: Final = re.compile(r"/(?:-|f|files|api|socket\.io)(?:/.*)?")
+_PUT: Final = ("PUT", "OPTIONS")
 
 
 def route(head: Head) -> Route:
@@ -65,14 +87,27 @@ def route(head: Head) -> Route:
     path, _, query = head.target.partition("?")
     if path == "*":
         return Route(Conversation.OPTIONS, METHODS)
+    if head.method in _PUT and (found := _put(head.method, path, query)) is not None:
+        return found
     row, match = _find(path)
     methods = (*row.methods, "OPTIONS")
     if head.method not in methods:
         raise MethodNotAllowed(f"{head.method} is not for this path; {', '.join(methods)} are")
     parts = match.groupdict()
     name = _decode(parts["name"]) if parts.get("name") else None
-    what = Conversation.OPTIONS if head.method == "OPTIONS" else row.conversation
+    what = row.methods.get(head.method, Conversation.OPTIONS)
     return Route(what, methods, parts.get("upload"), name, query)
+
+
+def _put(method: str, path: str, query: str) -> Route | None:
+    """The new upload that PUT asks for; None when something of ours lives there."""
+    if path == "/" or _RESERVED.fullmatch(path):
+        return None
+    *folders, name = [_decode(step) if step else "" for step in path.split("/")[1:]]
+    if not all(folders):
+        raise NotFound("an empty step in the path: what would that folder be called?")
+    what = Conversation.PUT if method == "PUT" else Conversation.OPTIONS
+    return Route(what, _PUT, name=name or None, folder="/".join(folders), query=query)
 
 
 def allowed(path: str) -> tuple[str, ...]:

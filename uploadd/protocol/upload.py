@@ -96,6 +96,8 @@ class Upload:
     length: int | None = None
     media_type: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    echo: dict[str, str] = field(default_factory=dict)
+    """What the wire that it began on must say again as it was said."""
     owner: str = ""
     key: str | None = None
     digest: bytes | None = None
@@ -103,7 +105,7 @@ class Upload:
     created: float = 0.0
     """Seconds since the epoch."""
     modified: float = 0.0
-    """When it was published, in seconds since the epoch; 0 before."""
+    """When something of it was last remembered, in seconds since the epoch."""
     state: State = State.RECEIVING
     held: Extents = NOTHING
     fence: int = 0

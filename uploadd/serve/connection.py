@@ -8,30 +8,25 @@ once, and counted.
 from __future__ import annotations
 
 import logging
-import os
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Final
 
 import h11
 import trio
 
 from uploadd import errors
-from uploadd.budget import Budget, Share
+from uploadd.assembling import Assembling
+from uploadd.budget import Budget
 from uploadd.errors import UploadError
-from uploadd.protocol import assets, pages
+from uploadd.protocol import cors, dialects, pages
 from uploadd.protocol.frames import FrameGate
 from uploadd.protocol.heads import Head, HeadGate
 from uploadd.protocol.origins import check_foreign, check_host
-from uploadd.protocol.routes import Conversation, Route, allowed, route
+from uploadd.protocol.routes import Conversation, allowed, route
 from uploadd.protocol.upgrade import SUBPROTOCOL, Upgrade, asks_for_upgrade, websocket_upgrade
-from uploadd.protocol.upload import GONE, State
-from uploadd.protocol.ws import CAN
 from uploadd.protocol.wschunks import MAX_HEADER
-from uploadd.protocol.wsmessages import Limits
-from uploadd.serve.assets import load
-from uploadd.serve.download import Published, serve_file
+from uploadd.serve.conversations import Conversations
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.gate import GatedStream
 from uploadd.serve.messages import accepted
@@ -46,15 +41,23 @@ READ: Final = 64 * 1024
 class FrontDoor:
     """Serves connections to *uploads* by *rules*; `serve` one stream, in a task of its own."""
 
-    def __init__(self, uploads: Uploads, budget: Budget, rules: Rules, *, version: str) -> None:
+    def __init__(
+        self,
+        uploads: Uploads,
+        assembling: Assembling,
+        budget: Budget,
+        rules: Rules,
+        *,
+        version: str,
+    ) -> None:
         self._uploads, self._budget, self._rules, self._version = uploads, budget, rules, version
         self.sessions: set[Session] = set()
         self.failures = 0
         """Conversations that ended by an error of ours."""
         self._draining = False
-        self._assets = load()
         self._idle: set[trio.CancelScope] = set()
         self._data = trio.CapacityLimiter(16)
+        self._conversations = Conversations(uploads, assembling, budget, rules, version, self._data)
 
     def drain(self, reconnect_after: float, deadline: float) -> None:
         """Begin nothing new, and ask every session to come back; seconds from now."""
@@ -128,62 +131,22 @@ class FrontDoor:
         try:
             check_host(head.authority, self._rules.names)
             check_foreign(head, self._rules.origins)
-            await self._route(exchange, head, route(head))
+            await self._conversations.converse(exchange, head, route(head))
         except UploadError as error:
             if exchange.answered:
                 log.warning("%s broke off: %s", exchange.request_id, error)
                 return
-            extra = pages.allow(allowed(head.target)) if _is_about_method(error) else []
-            await exchange.refuse(error, extra)
+            await self._refuse(exchange, head, error)
 
-    async def _route(self, exchange: Exchange, head: Head, to: Route) -> None:
-        match to.conversation:
-            case Conversation.DOWNLOAD:
-                await self._download(exchange, to.upload or "")
-            case Conversation.FRONT if assets.wants_page(exchange.request.headers):
-                await self._asset(exchange, "index.html")
-            case Conversation.FRONT:
-                await exchange.answer(*pages.front(self._version, head.authority))
-            case Conversation.ASSET:
-                await self._asset(exchange, to.name or "")
-            case Conversation.INFO:
-                durability = self._rules.durability
-                page = pages.info(self._version, durability, CAN, self._limits(self._budget))
-                await exchange.answer(*page)
-            case Conversation.OPTIONS:
-                await exchange.answer(*pages.options(to.allowed))
-            case Conversation.SESSION:
-                raise errors.UpgradeRequired("this path speaks WebSocket")
-
-    async def _asset(self, exchange: Exchange, name: str) -> None:
-        found = self._assets.get(name)
-        if found is None:
-            raise errors.NotFound("nothing lives at this path")
-        await exchange.answer(*assets.answer(exchange.request.headers, found))
-
-    async def _download(self, exchange: Exchange, id: str) -> None:
-        upload = await self._uploads.find(id)
-        place, length = upload.published, upload.length or 0
-        if (reason := GONE.get(upload.state)) is not None:
-            raise errors.Gone(f"upload {id} was {reason}", reason=reason)
-        if upload.state is not State.PUBLISHED or place is None:
-            raise errors.NotFound(f"upload {id} is {upload.state.value}, not published")
-        published = Published(id, upload.name, upload.media_type, length, int(upload.modified))
-
-        @asynccontextmanager
-        async def open_file() -> AsyncIterator[int]:
-            fd = await self._uploads.store.open_published(place, length)
-            try:
-                yield fd
-            finally:
-                with trio.CancelScope(shield=True):  # the last close may free a large file
-                    await trio.to_thread.run_sync(os.close, fd, limiter=self._data)
-
-        await serve_file(exchange, published, open_file)
-
-    def _limits(self, budget: Budget | Share) -> Limits:
-        most = budget.max_chunk
-        return Limits(most, self._rules.max_length, most, self._rules.max_refs)
+    async def _refuse(self, exchange: Exchange, head: Head, error: UploadError) -> None:
+        """Say *error* in the dialect of *head*."""
+        exchange.common = cors.fields(head, self._rules.origins)
+        status, fields, body = dialects.refused(
+            error, exchange.request_id, head, max_length=self._rules.max_length
+        )
+        if _is_about_method(error):
+            fields += pages.allow(allowed(head.target))
+        await exchange.answer(status, fields, body)
 
     # --- WebSocket ------------------------------------------------------------------------------
 

@@ -57,6 +57,8 @@ class Exchange:
         self.now = now
         self.trailers: Sequence[tuple[bytes, bytes]] = ()
         """Fields that came behind the body; to be read after its last byte."""
+        self.common: Sequence[Field] = ()
+        """Fields that go with every final answer."""
         self._conn = conn
         self._outlet = outlet(stream, data)
         self._sound = True  # no send has failed or was left in the middle
@@ -67,6 +69,11 @@ class Exchange:
             conn.receive_data(behind)
 
     # --- the request's body ---------------------------------------------------------------
+
+    @property
+    def length(self) -> int | None:
+        """Declared bytes of the request's body; 0 without one, None for one that is chunked."""
+        return fields.body_length(self.request.headers)
 
     async def receive_body(self) -> bytes:
         """The next bytes of the request's body, ``b""`` after the last.
@@ -225,7 +232,7 @@ class Exchange:
     ) -> bytes:
         close = unread is None or unread > DRAIN_BYTES
         completed = fields.complete(
-            headers, status=status, now=self.now(), length=length, close=close
+            [*headers, *self.common], status=status, now=self.now(), length=length, close=close
         )
         return self._conn.send(
             h11.Response(status_code=status, headers=completed, reason=fields.reason(status))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from uploadd import errors
-from uploadd.protocol.upload import Upload
+from uploadd.protocol.requests import parts_of
+from uploadd.protocol.upload import State, Upload
 from uploadd.protocol.wsmessages import Begin
 from uploadd.uploads import Uploads
 
@@ -16,10 +17,13 @@ OWNER: Final = ""
 async def find(uploads: Uploads, begin: Begin) -> Upload | None:
     """The upload that *begin* goes on with, None for a new one.
 
-    Raises NotFound, and KeyConflict when the key is that of another file.
+    Raises NotFound, NotAppendable, and KeyConflict when the key is that of another file.
     """
     if begin.upload is not None:
-        return await uploads.find(begin.upload)
+        found = await uploads.find(begin.upload)
+        if parts_of(found.echo) and found.state is State.RECEIVING:
+            raise errors.NotAppendable(f"upload {found.id} is being put together from others")
+        return found
     if begin.key is None:
         return None
     upload = await uploads.find_key(OWNER, begin.key)

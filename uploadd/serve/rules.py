@@ -16,6 +16,7 @@ class Rules:
     origins: Collection[Origin] = ()
     durability: str = "durable"
     max_length: int | None = None
+    keep_unfinished: float = 7 * 86400.0
     max_sessions: int = 10_000
     max_refs: int = 256
     head: float = 15.0

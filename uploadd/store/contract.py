@@ -73,6 +73,12 @@ class Store(Protocol):
     async def discard(self, id: str, end: int) -> None:
         """Throw away what was written provisionally, which begins at *end*."""
 
+    async def copy(self, source: str, start: int, end: int, id: str, at: int) -> None:
+        """Write bytes [start, end) of the upload *source*, which grows, at position *at* of *id*.
+
+        Raises NoSpace or StoreError, also when *source* has fewer; a prefix counts.
+        """
+
     def unflushed(self, id: str) -> int:
         """How many bytes are written and not known to be durable."""
 

@@ -96,15 +96,19 @@ class FileStore:
         whole: bool = False,
         provisional: bool = False,
     ) -> None:
-        entry = self._growing.use(id)
-        if entry.failed:
-            raise disk.told(OSError(errno.EIO, ""), "writing")
+        entry = self._sound(id)
         job = Write(id, entry, at, buffers, whole and at == 0, provisional)
         with self._growing.using({id: entry}):
             await self._growing.admit(id, entry)
             await self._writes.submit(job)
         if job.error is not None:
             raise disk.told(job.error, "writing") from job.error
+
+    def _sound(self, id: str) -> Growing:
+        entry = self._growing.use(id)
+        if entry.failed:
+            raise disk.told(OSError(errno.EIO, ""), "writing")
+        return entry
 
     def _open(self, job: Write) -> None:  # in a thread
         self._growing.open(job.id, job.entry, whole=job.whole)
@@ -113,9 +117,7 @@ class FileStore:
         self, id: str, socket: int, at: int, count: int, stop: Callable[[], bool]
     ) -> Pulled:
         """Move what *socket* has to position *at*, at most *count* bytes; see `Pulls`."""
-        entry = self._growing.use(id)
-        if entry.failed:
-            raise disk.told(OSError(errno.EIO, ""), "writing")
+        entry = self._sound(id)
 
         def move() -> Pulled:
             if entry.fd < 0:
@@ -129,6 +131,21 @@ class FileStore:
         if pulled.error is not None:
             raise disk.told(pulled.error, "writing") from pulled.error
         return pulled
+
+    async def copy(self, source: str, start: int, end: int, id: str, at: int) -> None:
+        entry = self._sound(id)
+
+        def copy() -> tuple[int, OSError | None]:
+            if entry.fd < 0:
+                self._growing.open(id, entry, whole=False)
+            return settle.copy(self._folder, source, start, end, entry.fd, at)
+
+        with self._growing.using({id: entry}):
+            await self._growing.admit(id, entry)
+            count, error = await self._in_thread(self._data, copy)
+            entry.dirty = entry.dirty.add(at, at + count)
+        if error is not None:
+            raise disk.told(error, "copying") from error
 
     def confirm(self, id: str) -> None:
         if (entry := self._growing.get(id)) is not None:
@@ -194,18 +211,16 @@ class FileStore:
 
     async def rewind(self, id: str, held: Extents) -> None:
         entry = self._growing.use(id)
-        with self._growing.using({id: entry}):
-            await self._in_thread(self._metadata, partial(self._rewind_now, id, entry, held))
-        self._growing.drop(id, entry)
 
-    def _rewind_now(self, id: str, entry: Growing, held: Extents) -> None:  # in a thread
-        fd, entry.fd = entry.fd, -1
-        if fd >= 0:
-            os.close(fd)
-        try:
+        def rewind() -> None:
+            fd, entry.fd = entry.fd, -1
+            if fd >= 0:
+                os.close(fd)
             settle.cut_back(self._folder, id, held.end)
-        except OSError as error:
-            raise disk.told(error, "cutting back") from error
+
+        with self._growing.using({id: entry}):
+            await self._in_thread(self._metadata, rewind)
+        self._growing.drop(id, entry)
 
     # --- publishing -----------------------------------------------------------------------
 
@@ -238,7 +253,7 @@ class FileStore:
             answer = await self._in_thread(self._metadata, job)
         for id, result in answer.items():
             if isinstance(result, Published) and id in entries:
-                entries[id].dirty = NOTHING
+                entries[id].dirty, entries[id].anonymous = NOTHING, False  # that is its name
         return answer
 
     async def unpublish(self, published: Published, length: int) -> None:

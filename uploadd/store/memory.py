@@ -128,6 +128,12 @@ class MemoryStore:
             entry.provisional = NOTHING
             del entry.data[end:]
 
+    async def copy(self, source: str, start: int, end: int, id: str, at: int) -> None:
+        data = await self.read(source, start, end)
+        await self.write(id, at, [data])
+        if len(data) < end - start:
+            raise errors.StoreError(f"upload {source} has fewer bytes than it should")
+
     def unflushed(self, id: str) -> int:
         entry = self._growing.get(id)
         return entry.dirty.total + entry.in_flush.total if entry else 0
@@ -192,7 +198,7 @@ class MemoryStore:
         entry = self._growing.get(one.id)
         if entry is None:
             return _told(errno.ENOENT)
-        entry.dirty = NOTHING
+        entry.dirty, entry.anonymous = NOTHING, False
         for path in names.candidates(one.path, one.id):
             if path in self._files and self._files[path][0] == entry.inode:
                 return Published(path, entry.inode)

@@ -81,6 +81,30 @@ def read(folder: int, id: str, fd: int, start: int, end: int) -> bytes:
         raise disk.told(error, "reading") from error
 
 
+def copy(
+    folder: int, id: str, start: int, end: int, file: int, at: int
+) -> tuple[int, OSError | None]:
+    """Copy bytes [start, end) of a growing file to *at* of the open *file*; without a copy where
+    the file system can share them.  How many, and what stopped it if not all.
+    """
+    done = 0
+    try:
+        source = os.open(id, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as error:
+        return done, error
+    try:
+        while start + done < end:
+            count = os.copy_file_range(source, file, end - start - done, start + done, at + done)
+            if count == 0:
+                return done, OSError(errno.EIO, "the source is shorter")
+            done += count
+    except OSError as error:
+        return done, error
+    finally:
+        os.close(source)
+    return done, None
+
+
 def sync_growing(folder: int) -> None:
     """Make the names of unfinished uploads durable."""
     try:

@@ -132,6 +132,8 @@ async def _a_whole_upload_may_stay_nameless(store: Store) -> None:
     assert store.unflushed("a") == (len(data) if store.nameless("a") else 0)
     published = await publish(store, "a", "whole.bin")
     assert store.unflushed("a") == 0
+    assert not store.nameless("a"), "it has its name: another would be cut back by recovery"
+    assert await flush(store, "a") == NOTHING
     assert await content(store, published, len(data)) == data
 
 

@@ -2,7 +2,7 @@
 
 import { address, preview } from "./rows.js";
 import { say } from "./say.js";
-import { OVER } from "./states.js";
+import { cancelling, OVER, phaseOf } from "./states.js";
 import { ask, node, note } from "./tell.js";
 import { count } from "./units.js";
 import { words } from "./words.js";
@@ -16,6 +16,12 @@ export function deeds({ uploader, rows, everything, choose, replace, remove }) {
 
   async function reopen(upload) {
     if (!await upload.reopen().catch(() => false)) await choose(upload);
+  }
+
+  function cancel(upload) {
+    cancelling.add(upload);
+    rows.touch(upload, true);
+    return upload.cancel();
   }
 
   const one = {
@@ -33,7 +39,7 @@ export function deeds({ uploader, rows, everything, choose, replace, remove }) {
     async cancel(upload, { name }) {
       const { stored } = upload.progress;
       if (stored < DEAR || await ask(words.askCancel(name), words.askCancelYes, words.no)) {
-        await upload.cancel();
+        await cancel(upload);
       }
     },
 
@@ -49,7 +55,7 @@ export function deeds({ uploader, rows, everything, choose, replace, remove }) {
     },
   };
 
-  const unfinished = () => uploader.uploads.filter(({ progress: { phase } }) => !OVER.has(phase));
+  const unfinished = () => uploader.uploads.filter((upload) => !OVER.has(phaseOf(upload)) && !cancelling.has(upload));
   const all = {
     pause: () => uploader.pause(),
     resume: () => uploader.resume(),
@@ -58,11 +64,11 @@ export function deeds({ uploader, rows, everything, choose, replace, remove }) {
     async cancel() {
       const n = unfinished().length;
       const sure = await ask(words.askCancelAll(n, count(n)), words.askCancelAllYes, words.no);
-      if (sure) unfinished().forEach((upload) => upload.cancel());
+      if (sure) unfinished().forEach(cancel);
     },
 
     clear() {
-      everything().filter(({ progress: { phase } }) => OVER.has(phase)).forEach(remove);
+      everything().filter((upload) => OVER.has(phaseOf(upload))).forEach(remove);
       node(rows.size ? "sum" : "zone").focus();
     },
   };

@@ -21,9 +21,10 @@ export class Job {
   paused = false;
   cancelling = false;
   told = null; // of the end: Stored
-  aside = null; // the AbortController of another way
+  aside = null; // the AbortController of the other way, while it is taken
+  sentAside = 0;
   #tried = false; // the server may know the key
-  #prepared = false;
+  #preparing = null;
   #reader = null;
   #backoff = new Backoff(1, 30, 0.5);
   #timer = null;
@@ -41,7 +42,9 @@ export class Job {
     this.mediaType = mediaType ?? file?.type ?? "";
     this.metadata = this.path.includes("/") ? { relativePath: this.path, ...metadata } : { ...metadata };
     this.handle = handle;
+    this.lastModified = file?.lastModified;
     this.show = () => {};
+    host.jobs.add(this);
   }
 
   /** The upload that this browser remembers as `record`; it is carried already. */
@@ -49,7 +52,8 @@ export class Job {
     const job = new Job(host, null, record);
     Object.assign(job, { key: record.key, id: record.id, url: record.url, size: record.size,
       stored: record.stored, lastModified: record.lastModified, metadata: record.metadata });
-    job.#tried = job.#prepared = true;
+    job.#tried = true;
+    job.#preparing = Promise.resolve();
     return job;
   }
 
@@ -72,7 +76,7 @@ export class Job {
 
   get progress() {
     const phase = this.phase, moving = phase === "uploading" || phase === "storing";
-    const sent = Math.max(this.stored, this.run?.sent ?? this.sentAside ?? 0);
+    const sent = Math.max(this.stored, this.run?.sent ?? this.sentAside);
     const speed = moving ? this.#speed.at(now()) : 0;
     const eta = speed > 0 ? (this.size - this.stored) / speed : null;
     const reason = this.reason ?? (phase === "retrying" || phase === "offline" ? this.host.line.error : null);
@@ -84,7 +88,7 @@ export class Job {
   /** It has a turn. */
   async start() {
     try {
-      if (!this.#prepared) await this.#prepare();
+      await (this.#preparing ??= this.#prepare());
       this.#begin();
     } catch (error) {
       this.fail(error instanceof UploadError ? error : new UploadError("bad-message", String(error)));
@@ -107,16 +111,16 @@ export class Job {
     if (end === "failed") await this.#revive(reason);
     this.#stopTimer();
     if (this.file) this.host.enqueue(this);
+    this.host.line.retry();
     this.show();
   }
 
   async #revive(reason) {
-    this.host.revived(this);
     if (SELF.has(reason?.code)) {
       this.file = null;
       this.reason = reason;
     }
-    if (ANEW.has(reason?.code)) this.#forget();
+    if (ANEW.has(reason?.code)) await this.#forget();
     if (this.key) await carry(this.key, true);
   }
 
@@ -124,7 +128,6 @@ export class Job {
   async cancel() {
     if (this.end === "done" || this.end === "cancelled" || this.cancelling) return;
     this.#halt();
-    this.aside?.abort();
     this.end = null;
     this.cancelling = true;
     if (!this.#tried) return this.#finish("cancelled", cancelled());
@@ -145,7 +148,7 @@ export class Job {
   /** Here is the file again. */
   async provide(file) {
     if (this.file) return;
-    if (!same({ ...this, lastModified: this.lastModified ?? file.lastModified }, file))
+    if (!same(this, file))
       throw new UploadError("other-file", "This is another file, or it has changed.",
         { hint: `Choose ${this.path} as it was when its upload began, or upload this one as a new file.` });
     this.file = file;
@@ -156,7 +159,6 @@ export class Job {
 
   /** Let go of it; what is stored stays. */
   abandon() {
-    this.aside?.abort();
     this.fail(new UploadError("aborted", "The upload was let go.",
       { hint: "What is stored stays; it can be resumed.", retryable: true }));
   }
@@ -171,7 +173,6 @@ export class Job {
 
   /** Have a key that this browser remembers, before the server hears of it. */
   async #prepare() {
-    this.#prepared = true;
     const found = this.file.lastModified === undefined ? null : await this.host.memory.find(this.file, this.path);
     if (found) {
       Object.assign(this, { key: found.key, id: found.id, url: found.url, stored: found.stored });
@@ -187,9 +188,8 @@ export class Job {
   }
 
   get record() {
-    const { key, id, url, name, path, size, mediaType, metadata, stored, handle, file } = this;
-    return { key, id, url, name, path, size, mediaType, metadata, stored, handle,
-      lastModified: file?.lastModified ?? this.lastModified };
+    const { key, id, url, name, path, size, lastModified, mediaType, metadata, stored, handle } = this;
+    return { key, id, url, name, path, size, lastModified, mediaType, metadata, stored, handle };
   }
 
   #note() {
@@ -206,9 +206,10 @@ export class Job {
   /** Say `begin`, or go on after a pause. */
   #begin() {
     const { line, active } = this.host;
-    if (!active.has(this) || this.#timer || !this.#prepared || this.cancelling || this.aside) return;
+    if (!active.has(this) || this.#timer || this.cancelling || this.aside) return;
+    if (line.stripped && this.host.fallback) return this.#goAside();
     if (!line.wire) return line.need();
-    this.#reader ??= new Reader(this.file, () => 4 * line.pace.size, (error) => this.#read(error));
+    this.#reader ??= new Reader(this.file, () => 11 * line.pace.size, (error) => this.#read(error));
     if (this.run && this.run.state !== "dropped" && this.run.state !== "over") return this.#feed();
     const fresh = !this.#tried;
     this.#tried = true;
@@ -279,7 +280,7 @@ export class Job {
     this.#speed.add(0, now());
     if (this.cancelling) return;
     this.#note();
-    if (!this.paused) this.#feed();
+    if (this.run && !this.paused) this.#feed();
     this.show();
   }
 
@@ -316,26 +317,24 @@ export class Job {
     this.run = null;
     if (this.cancelling) return this.#finish("cancelled", cancelled());
     if (reason === "taken-over") return this.fail(takenOver());
-    if (LOST.has(reason) && this.#again()) return;
+    if (LOST.has(reason) && !this.#anew) return this.#again();
     this.fail(new UploadError("gone", `The server does not have this upload any more (${reason}).`,
       { hint: "Try again to upload it from the start." }));
   }
 
-  /** Begin anew, once: from nothing, under another key. */
-  #again() {
-    if (this.#anew) return false;
+  /** Begin anew, from nothing and under another key; once, unless bytes move. */
+  async #again() {
     this.#anew = true;
-    this.#forget();
+    await this.#forget();
     this.start();
-    return true;
   }
 
-  #forget() {
-    this.host.memory.drop(this.key);
+  async #forget() {
+    await this.host.memory.drop(this.key);
     letGo(this.key);
-    this.id = this.url = this.key = this.run = null;
+    this.id = this.url = this.key = this.run = this.#preparing = null;
     this.stored = 0;
-    this.#tried = this.#prepared = false;
+    this.#tried = false;
   }
 
   #refused(said) {
@@ -344,7 +343,7 @@ export class Job {
     if (this.cancelling) return said.final && this.#finish("cancelled", cancelled());
     this.#reader?.drop();
     if (code === "taken-over") return this.fail(takenOver());
-    if ((code === "not-found" || code === "key-conflict") && this.#again()) return;
+    if ((code === "not-found" || code === "key-conflict") && !this.#anew) return this.#again();
     if (!error.retryable) return this.fail(error);
     if (code === "draining") return; // the session ends, and the next one begins it again
     const seconds = AT_ONCE.has(code) && this.#backoff.fresh ? 0 : this.#backoff.next();
@@ -369,13 +368,44 @@ export class Job {
   #halt() {
     this.#stopTimer();
     this.#reader?.drop();
+    this.aside?.abort();
+    this.aside = null;
+  }
+
+  // --- where no WebSocket gets through -------------------------------------------------------------
+
+  async #goAside() {
+    const { signal } = this.aside = new AbortController();
+    const { host, file, name, path, mediaType, metadata, key, id } = this;
+    const unless = (act) => (...told) => signal.aborted || act(...told);
+    this.#tried = true;
+    try {
+      const stored = await host.fallback({
+        base: host.url, file, name, path, mediaType, metadata, key, id, signal,
+        token: () => host.line.token(),
+        begun: unless((upload, url, offset) => this.#ready({ upload, url, offset })),
+        sent: unless((end) => { this.sentAside = end; this.show(); }),
+        stored: unless((offset) => this.#stored(offset)),
+      });
+      unless(() => this.finished(stored))();
+    } catch (error) {
+      unless(() => this.#asideFailed(error))();
+    }
+  }
+
+  #asideFailed(cause) {
+    this.aside = null;
+    const error = cause instanceof UploadError ? cause
+      : new UploadError("connection-lost", "The upload was interrupted.", { retryable: true, cause });
+    if (error.retryable) this.#wait(this.#backoff.next(), error);
+    else this.fail(error);
   }
 
   #finish(end, reason) {
     this.end = end;
     this.reason = reason;
     this.cancelling = false;
-    this.#reader = null;
+    this.#reader = this.aside = null;
     if (this.key) {
       if (end !== "failed") this.host.memory.drop(this.key);
       letGo(this.key);

@@ -19,6 +19,8 @@ export class Line {
   #base;
   #token;
   #host;
+  #listeners = new AbortController();
+  #attempt = null; // to open; another one makes it stale
   #socket = null;
   #wire = null;
   #known = undefined; // the token, until it is refused
@@ -44,9 +46,7 @@ export class Line {
     this.#base = base;
     this.#token = token;
     this.#host = host;
-    const listen = (target, type, act) => target?.addEventListener?.(type, act);
-    this.listeners = new AbortController();
-    const signal = this.listeners.signal;
+    const { signal } = this.#listeners;
     globalThis.addEventListener?.("online", () => this.#alarm(), { signal });
     globalThis.addEventListener?.("offline", () => this.#alarm(), { signal });
     globalThis.addEventListener?.("pageshow", () => this.retry(), { signal });
@@ -76,14 +76,9 @@ export class Line {
   }
 
   close() {
-    this.listeners.abort();
+    this.#listeners.abort();
     this.#hangUp();
     this.#set("closed", null);
-  }
-
-  /** Bytes that wait in the browser. */
-  get waiting() {
-    return this.#socket?.bufferedAmount ?? 0;
   }
 
   // --- opening ---------------------------------------------------------------------------------
@@ -94,7 +89,7 @@ export class Line {
     const attempt = this.#attempt = {};
     let token;
     try {
-      token = await this.#askToken();
+      token = await this.token();
     } catch (cause) {
       const why = cause instanceof UploadError ? cause : new UploadError("token",
         "The page could not get permission to upload.", { hint: String(cause?.message ?? cause), retryable: true, cause });
@@ -104,10 +99,9 @@ export class Line {
     if (attempt === this.#attempt) this.#dial(token);
   }
 
-  #attempt = null;
-
-  async #askToken() {
-    if (typeof this.#token !== "function") return this.#token;
+  /** The token, asked for once, and again when it was refused. */
+  async token() {
+    if (typeof this.#token !== "function") return this.#token ?? null;
     if (this.#known === undefined || this.#refused) this.#known = await this.#token({ refused: this.#refused });
     return this.#known;
   }

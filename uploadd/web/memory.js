@@ -7,6 +7,7 @@
  * key, server, id, url, name, path, size, lastModified, mediaType, metadata, stored, handle, cancelled */
 
 const STORE = "uploads";
+const PATIENCE = 500; // milliseconds for another tab to let go
 let database = null;
 
 function open() {
@@ -57,21 +58,19 @@ const carried = new Map(); // key → how to let go of it
  */
 export async function carry(key, steal = false) {
   if (carried.has(key)) return false;
+  carried.set(key, () => {});
   const locks = globalThis.navigator?.locks;
-  if (!locks) {
-    carried.set(key, () => {});
-    return true;
-  }
+  if (!locks) return true;
+  // A page that was just reloaded still has its locks for a moment.
+  const options = steal ? { steal } : { signal: AbortSignal.timeout(PATIENCE) };
   return new Promise((resolve) => {
-    const hold = (lock) => {
-      if (!lock) return resolve(false);
+    const hold = () => new Promise((release) => {
+      carried.set(key, release);
       resolve(true);
-      return new Promise((release) => carried.set(key, release));
-    };
-    const options = steal ? { steal } : { ifAvailable: true };
-    locks.request(`uploadd:${key}`, options, hold).catch(() => {
-      carried.delete(key); // stolen
-      resolve(true);
+    });
+    locks.request(`uploadd:${key}`, options, hold).catch(() => { // another tab has it, or took it
+      carried.delete(key);
+      resolve(false);
     });
   });
 }

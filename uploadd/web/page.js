@@ -17,8 +17,9 @@ node("host").textContent = words.host(location.host);
 node("drop").hidden = false;
 
 const uploader = new Uploader(undefined, { token });
-const everything = () => [...uploader.uploads, ...tooLarge];
 const tooLarge = new Set(); // never begun; shaped like an upload
+const replaced = new Set(); // off the list, until the server has deleted them
+const everything = () => [...uploader.uploads.filter((one) => !replaced.has(one)), ...tooLarge];
 const view = { limit: null };
 const rows = new Rows(node("rows"), view, (...what) => act(...what), () => {
   keep(total(everything(), uploader.progress), everything);
@@ -35,6 +36,8 @@ uploader.on("connection", ({ detail }) => {
   trouble(detail);
   if (detail.state === "refused" && detail.error.code === "token") queueMicrotask(askAgain);
 });
+
+for (const event of ["online", "offline"]) addEventListener(event, () => trouble(uploader.connection));
 
 /** A second wrong token fails what runs; going on asks for the next one. */
 function askAgain() {
@@ -54,7 +57,9 @@ function learn({ maxLength, durability }) {
     view.limit = maxLength;
     rows.all();
   }
-  if (durability !== null) node("loud").hidden = durability !== "written";
+  if (durability === null) return;
+  node("loud").hidden = durability !== "written";
+  node("promise").hidden = durability === "written";
 }
 
 /** The session tells the same, but files are chosen before there is one. */
@@ -136,8 +141,11 @@ async function replace(upload) {
   const [chosen] = (await picked(node("picker")))?.files ?? [];
   if (!chosen) return;
   begin(chosen.file, { name: upload.name, path: upload.path, handle: chosen.handle });
+  replaced.add(upload);
+  rows.remove(upload);
   await upload.cancel();
-  remove(upload);
+  uploader.remove(upload);
+  replaced.delete(upload);
 }
 
 const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");

@@ -1,6 +1,6 @@
 /** The list: one row for an upload, drawn again only where something has changed. */
 
-import { acts, draw, line, mark, OVER, why } from "./states.js";
+import { acts, draw, line, mark, OVER, phaseOf, why } from "./states.js";
 import { tell } from "./tell.js";
 import { words } from "./words.js";
 
@@ -8,6 +8,8 @@ const ICONS = { pause: "pause", resume: "resume", cancel: "cross", remove: "cros
 const SVG = "http://www.w3.org/2000/svg";
 /** More alerts than this at a time help nobody: the totals have the rest. */
 const ALERTS = 3;
+/** Rows drawn at a time: between them the page can be used. */
+const MOST = 250;
 let serial = 0;
 
 export const shownName = (upload) => upload.path || upload.name;
@@ -33,7 +35,7 @@ export function offer(group, wanted, make) {
   if ([...old.keys()].join() === wanted.join()) return;
   const focused = group.contains(document.activeElement) ? document.activeElement : null;
   group.replaceChildren(...wanted.map((act) => old.get(act) ?? make(act)));
-  if (focused) (group.contains(focused) ? focused : group.querySelector("button"))?.focus();
+  if (focused) (group.contains(focused) ? focused : group.querySelector("button") ?? group.closest("li"))?.focus();
 }
 
 class Row {
@@ -53,18 +55,14 @@ class Row {
   /** Draw what has changed. */
   draw(limit, alerts) {
     const { upload, drawn } = this;
-    const now = upload.progress;
-    const buttons = acts(upload).join();
-    if (drawn.phase !== now.phase) this.#phase(now.phase);
-    if (drawn.buttons !== buttons) {
-      drawn.buttons = buttons;
-      offer(this.group, buttons.split(","), (act) => this.#button(act));
-    }
-    this.#why(this.wrong && now.phase === "needs-file" ? words.errors["other-file"]() : why(upload, limit),
-      now.phase === "failed" ? alerts : this.wrong);
+    const phase = phaseOf(upload);
+    if (drawn.phase !== phase) this.#phase(phase);
+    offer(this.group, acts(upload), (act) => this.#button(act));
+    this.#why(this.wrong && phase === "needs-file" ? words.errors["other-file"]() : why(upload, limit),
+      phase === "failed" ? alerts : this.wrong);
     const text = line(upload);
     if (drawn.text !== text) this.state.textContent = drawn.text = text;
-    if (!this.bar.hidden) draw(this.bar, now);
+    if (!this.bar.hidden) draw(this.bar, upload.progress);
   }
 
   #phase(phase) {
@@ -187,11 +185,14 @@ export class Rows {
   #flush() {
     this.#timer = 0;
     this.#last = performance.now();
-    const dirty = this.#dirty;
-    this.#dirty = new Set();
-    const failed = [...dirty].filter((row) => row.upload.progress.phase === "failed");
-    for (const row of dirty) row.draw(this.view.limit, failed.length <= ALERTS);
+    const dirty = [...this.#dirty].slice(0, MOST);
+    const failed = dirty.filter((row) => row.upload.progress.phase === "failed");
+    for (const row of dirty) {
+      this.#dirty.delete(row);
+      row.draw(this.view.limit, failed.length <= ALERTS);
+    }
     this.drawn();
+    if (this.#dirty.size) this.#soon();
   }
 }
 

@@ -6,8 +6,10 @@ import { explain, words } from "./words.js";
 const MARKS = {
   queued: "queued", uploading: "up", storing: "up", paused: "pause", offline: "retrying",
   retrying: "retrying", "needs-file": "file", done: "done", failed: "failed", cancelled: "cross",
+  cancelling: "cross",
 };
 const ACTS = {
+  cancelling: [],
   storing: ["cancel"], paused: ["resume", "cancel"], cancelled: ["again", "remove"],
 };
 /** What helps after a failure; where nothing is named: trying again. */
@@ -27,12 +29,22 @@ export const UNSTORED = new Set(["queued", "uploading", "storing", "paused", "of
 export const MOVING = new Set(["queued", "uploading", "storing", "retrying"]);
 export const OVER = new Set(["done", "failed", "cancelled"]);
 
+/** Uploads that the user has cancelled, until the server says that they are. */
+export const cancelling = new WeakSet();
+
+/** The phase, as the user sees it. */
+export function phaseOf(upload) {
+  const { phase } = upload.progress;
+  return cancelling.has(upload) && !OVER.has(phase) ? "cancelling" : phase;
+}
+
 export const mark = (phase) => MARKS[phase];
 export const previewable = (upload) => SHOWN.test(upload.mediaType);
 
 /** Names of the buttons of *upload*, the one that helps most first. */
 export function acts(upload) {
-  const { phase, reason } = upload.progress;
+  const { reason } = upload.progress;
+  const phase = phaseOf(upload);
   if (phase === "done") return previewable(upload) ? ["copy", "preview", "remove"] : ["copy", "remove"];
   if (phase === "needs-file") return [upload.reopens ? "reopen" : "provide", "cancel"];
   if (phase !== "failed") return ACTS[phase] ?? ["pause", "cancel"];
@@ -42,7 +54,8 @@ export function acts(upload) {
 
 /** The line below the name. */
 export function line(upload) {
-  const { phase, stored, total, speed, eta } = upload.progress;
+  const { stored, total, speed, eta } = upload.progress;
+  const phase = phaseOf(upload);
   const parts = [words[phase]];
   if (phase === "done" || !stored || phase === "cancelled") parts.push(bytes(total));
   else parts.push(words.stored(bytes(stored), bytes(total)));
@@ -55,7 +68,8 @@ export function line(upload) {
 
 /** What is wrong and what to do, or null: `[what, todo]`. */
 export function why(upload, limit) {
-  const { phase, reason, stored, total } = upload.progress;
+  const { reason, total } = upload.progress;
+  const phase = phaseOf(upload);
   const about = { size: bytes(total), limit: limit === null ? null : bytes(limit) };
   if (phase === "needs-file" && reason?.code !== "other-file") {
     return explain({ code: upload.reopens ? "permission" : "file-gone" }, about);

@@ -21,13 +21,14 @@ export function note(text) {
 
 /** Say what is wrong with the connection, until it is open again. */
 export function trouble({ state, error }) {
-  if (state === "connecting") return;
-  const code = state === "offline" ? "offline" : error?.code ?? null;
+  const offline = state === "offline" || (!navigator.onLine && state !== "open" && state !== "idle");
+  if (state === "connecting" && !offline) return;
+  const code = offline ? "offline" : error?.code ?? null;
   if (code === told) return;
   const box = node("trouble");
   if (code === null || code === "token") box.hidden = true;
   else {
-    tell(box, explain(error ?? { code }));
+    tell(box, explain(offline ? { code } : error));
     box.hidden = false;
   }
   if (told && state === "open") say(words.saidOnline);

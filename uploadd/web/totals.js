@@ -2,7 +2,7 @@
 
 import { button, offer } from "./rows.js";
 import { say } from "./say.js";
-import { draw, MOVING, OVER, UNSTORED } from "./states.js";
+import { draw, MOVING, OVER, phaseOf, UNSTORED } from "./states.js";
 import { bytes, count, duration, percent, perSecond } from "./units.js";
 import { words } from "./words.js";
 
@@ -12,7 +12,8 @@ let said = { quarter: 0, failed: 0, busy: false };
 /** How many uploads there are in each phase. */
 export function census(uploads) {
   const counts = { all: uploads.length, unstored: 0, moving: 0, over: 0 };
-  for (const { progress: { phase } } of uploads) {
+  for (const upload of uploads) {
+    const phase = phaseOf(upload);
     counts[phase] = (counts[phase] ?? 0) + 1;
     counts.unstored += UNSTORED.has(phase);
     counts.moving += MOVING.has(phase);
@@ -51,7 +52,7 @@ function heading({ all, done = 0, failed = 0, cancelled = 0, unstored, "needs-fi
 }
 
 function figures({ stored, total: whole, speed, eta }, counts) {
-  if (!counts.unstored) return bytes(stored);
+  if (stored === whole) return words.sumSize(bytes(whole));
   const parts = [words.stored(bytes(stored), bytes(whole))];
   if (counts.paused === counts.unstored) parts.push(words.sumPaused);
   else if (counts.uploading && speed > 0) {

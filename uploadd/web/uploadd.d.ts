@@ -25,6 +25,8 @@ export interface Progress {
 
 /** `code` is stable (docs/protocol.md has them; local ones: see `LocalCode`). */
 export class UploadError extends Error {
+  /** For those who write a `fallback`. */
+  constructor(code: string, message: string, options?: { hint?: string | null; retryable?: boolean; cause?: unknown });
   readonly code: string;
   readonly hint: string | null;
   /** Whether the same may succeed later without a change on this side. */
@@ -33,7 +35,9 @@ export class UploadError extends Error {
 
 export type LocalCode =
   | "connection-lost" | "offline" | "restarting" | "upgrade-stripped" | "unreachable"
-  | "file-changed" | "file-unreadable" | "other-file" | "cancelled" | "bad-server";
+  | "file-changed" | "file-unreadable" | "other-file" | "bad-server"
+  | "cancelled"   // by `cancel()`
+  | "aborted";    // let go by a signal or by `close()`; `resume()` goes on, where the uploader is not closed
 
 export interface Stored { readonly id: string; readonly url: string; readonly length: number; readonly name: string }
 
@@ -49,7 +53,11 @@ export interface UploaderOptions {
   /** What to do where `Upgrade` is stripped on the way; without it such uploads wait and say so. */
   fallback?: (attempt: FallbackAttempt) => Promise<Stored>;
 }
-/** What a way over plain HTTP is given to carry one upload. */
+/**
+ * What a way over plain HTTP is given to carry one upload. It may reject with a retryable
+ * `UploadError`, and is then called again after a pause. `signal` aborts on pause, cancel and
+ * close; `begun`, `sent` and `stored` feed the progress.
+ */
 export interface FallbackAttempt {
   readonly base: URL; readonly file: Blob; readonly name: string; readonly path: string;
   readonly mediaType: string; readonly metadata: Record<string, string>;
@@ -64,6 +72,7 @@ export interface UploadOptions {
   path?: string;
   mediaType?: string;
   metadata?: Record<string, string>;
+  /** Aborting it lets go of the upload (failed, "aborted"); what is durable stays and can be resumed. */
   signal?: AbortSignal;
   /** With it, the upload goes on after a reload without choosing the file again (where the browser can). */
   handle?: FileSystemFileHandle;
@@ -77,9 +86,15 @@ export class Uploader extends EventTarget {
   readonly uploads: readonly Upload[];
   readonly progress: Totals;
   readonly connection: Connection;
+  /**
+   * Starts at once, or when it is its turn. An upload that this browser remembers of the very same
+   * file goes on where it was; if `restore()` has listed it already, that one is returned. Throws
+   * when the uploader is closed.
+   */
   upload(file: Blob, options?: UploadOptions): Upload;
   /** The unfinished uploads that this browser remembers for this server and no other tab carries. */
   restore(): Promise<Upload[]>;
+  /** All uploads; `resume` those that are paused or failed for a reason that passes. */
   pause(): void; resume(): void; cancel(): Promise<void>;
   /** Forget an upload that is done, failed or cancelled. */
   remove(upload: Upload): void;
@@ -102,7 +117,11 @@ export class Upload extends EventTarget implements PromiseLike<Stored>, AsyncIte
   pause(): void;
   /** Go on: after `pause`, after a failure, or to take back an upload that was taken over. */
   resume(): void;
-  /** Not wanted any more: the server deletes its bytes. Resolves when the server has said so. */
+  /**
+   * Not wanted any more: the server deletes its bytes. Resolves when the server has said so, which
+   * may take until the connection is back; it is done later also if the page is closed before.
+   * If the upload was complete already it is "done" after all.
+   */
   cancel(): Promise<void>;
   /** The same file again, for an upload in phase "needs-file". Throws UploadError "other-file". */
   provide(file: File): Promise<void>;

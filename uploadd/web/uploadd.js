@@ -135,12 +135,12 @@ function deferred() {
 export class Uploader extends Emitter {
   #inside;
   #uploads = [];
-  #jobs = new Map(); // Upload → Job
+  #jobs = new Map(); // Upload → Job, of those that are shown
 
   constructor(url = new URL("../", import.meta.url), options = {}) {
     super();
     this.url = baseOf(url);
-    this.#inside = new Inside(this.url, options, (job) => this.#changed(job), () => this.emit("connection", this.connection));
+    this.#inside = new Inside(this.url, options, () => this.emit("connection", this.connection));
     this.#seldom = new Seldom(() => this.emit("progress", this.progress));
     const { signal } = options;
     if (signal?.aborted) this.close();
@@ -185,9 +185,9 @@ export class Uploader extends Emitter {
   }
 
   async restore() {
-    const restored = [];
-    for (const record of await this.#inside.memory.all()) {
-      if (this.#inside.closed || !await carry(record.key)) continue;
+    const restored = [], records = await this.#inside.memory.all();
+    const ours = await Promise.all(records.map(({ key }) => carry(key)));
+    for (const record of records.filter((_, at) => ours[at])) {
       const job = Job.from(this.#inside, record);
       if (record.cancelled) job.cancel();
       else restored.push(this.#add(job));
@@ -208,12 +208,13 @@ export class Uploader extends Emitter {
     const job = this.#jobs.get(upload);
     if (!job?.end) return;
     if (job.key && job.reason?.code !== "taken-over") this.#inside.memory.drop(job.key);
+    this.#inside.jobs.delete(job);
     this.#jobs.delete(upload);
     this.#uploads.splice(this.#uploads.indexOf(upload), 1);
     this.#seldom.ask();
   }
 
-  close() { this.#inside.close([...this.#jobs.values()]); }
+  close() { this.#inside.close(); }
 
   #add(job) {
     const upload = new Upload(job);
@@ -226,10 +227,6 @@ export class Uploader extends Emitter {
     this.#uploads.push(upload);
     this.emit("add", upload);
     return upload;
-  }
-
-  #changed() {
-    for (const job of this.#jobs.values()) if (!job.end) job.show();
   }
 }
 
@@ -273,6 +270,7 @@ function totals(jobs, speed) {
 
 /** What the jobs of one uploader share: the line, the turns, the memory. */
 class Inside {
+  jobs = new Set(); // all
   active = new Set(); // have a turn, or wait for their last word
   speed = new Speed();
   closed = false;
@@ -281,8 +279,8 @@ class Inside {
   #queue = new Set();
   #doomed = new Set(); // to be deleted on the server
 
-  constructor(url, { token, jobs = 3, remember = true, fallback }, show, connection) {
-    Object.assign(this, { url, jobs, fallback, show, connection });
+  constructor(url, { token, jobs = 3, remember = true, fallback }, connection) {
+    Object.assign(this, { url, most: jobs, fallback, connection });
     this.memory = new Memory(url, remember);
     this.line = new Line(url, token, this);
   }
@@ -296,10 +294,11 @@ class Inside {
 
   /** Give turns: to as many as may send at a time. */
   fill() {
+    const alive = Math.min(ALIVE, this.line.limits?.max_refs ?? ALIVE);
     let sending = 0;
     for (const job of this.active) sending += !job.storing;
     for (const job of this.#queue) {
-      if (sending >= this.jobs || this.active.size >= ALIVE) break;
+      if (sending >= this.most || this.active.size >= alive) break;
       this.#queue.delete(job);
       this.active.add(job);
       sending++;
@@ -324,8 +323,6 @@ class Inside {
     this.fill();
   }
 
-  revived() {}
-
   moved(count) {
     this.speed.add(count, now());
     this.line.moved();
@@ -339,24 +336,25 @@ class Inside {
   }
 
   lost() {
-    for (const job of [...this.runs()]) job.lost();
+    for (const job of this.jobs) job.lost();
+    if (this.line.stripped && this.fallback) for (const job of this.active) job.start();
   }
 
-  runs() { return [...this.active, ...this.#doomed]; }
-
   refused(error) {
-    for (const job of this.active) job.fail(error);
+    const all = [...this.active, ...this.#queue];
+    this.#queue.clear();
+    for (const job of all) job.fail(error);
   }
 
   changed() {
     this.connection();
-    this.show();
+    for (const job of this.jobs) if (!job.end) job.show();
   }
 
-  close(jobs) {
+  close() {
     if (this.closed) return;
     this.closed = true;
-    for (const job of jobs) job.abandon();
+    for (const job of this.jobs) job.abandon();
     this.line.close();
   }
 }

@@ -142,11 +142,6 @@ export class Wire {
     run.limit = Math.max(run.limit, limit);
   }
 
-  /** How many refs are alive. */
-  get alive() {
-    return this.#runs.size;
-  }
-
   /** Bytes that were sent and not taken yet. */
   get underway() {
     let bytes = 0;
@@ -179,6 +174,7 @@ export class Wire {
 }
 
 const KIB = 1024;
+const LARGEST = 768 * KIB; // browsers copy what is sent, and keep no larger blocks for the next copy
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 /** How much at once, from how fast the server took what was sent. */
@@ -203,7 +199,8 @@ export class Pace {
     this.#seconds = this.#seconds * 0.7 + passed;
     this.#since = now;
     this.#fresh = 0;
-    this.#size = Math.max(16 * KIB, Math.min(this.#size * 2, this.rate / 4)) & -16 * KIB;
+    const wanted = Math.min(this.#size * 2, this.rate / 4);
+    this.#size = clamp(wanted & -16 * KIB, 16 * KIB, LARGEST);
   }
 
   /** Bytes in a second; 0 when it is not known. */

@@ -28,13 +28,14 @@ const en = {
   // What a row says
   queued: "Waiting for its turn",
   uploading: "Uploading",
-  storing: "All sent, the server is storing it",
+  storing: "All sent, waiting until it is stored",
   paused: "Paused",
   offline: "Waiting for the network",
   retrying: "Trying again",
   "needs-file": "Interrupted",
   done: "Stored",
   failed: "Not uploaded",
+  cancelling: "Cancelling",
   cancelled: "Cancelled",
   stored: (part, whole) => `${part} of ${whole} stored`,
   left: (time) => `${time} left`,
@@ -67,10 +68,10 @@ const en = {
   // Totals
   sumBusy: (done, n, shown) => `${done} of ${files(n, shown)} stored`,
   sumDone: (n, shown) => (n === 1 ? "Your file is stored" : `All ${shown} files are stored`),
-  sumRest: (done, n, shown) => `${done} of ${files(n, shown)} stored`,
   sumFailed: (n, shown) => `${files(n, shown)} with a problem`,
   sumNeeds: (n, shown) => `${files(n, shown)} to choose again`,
   sumPaused: "paused",
+  sumSize: (size) => `${size} in all`,
 
   // Title of the tab
   tab: (percent) => `${percent} %`,

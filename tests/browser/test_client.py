@@ -1,0 +1,643 @@
+"""uploadd.js as others embed it: a library on an empty page, against the real daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, WebSocketRoute
+
+from tests.browser.conftest import Opener, Server
+from tests.browser.road import Road
+
+MIB = 1 << 20
+EMPTY = "/-/info"
+PRELUDE = """async () => {
+    Object.assign(window, await import('/-/uploadd.js'));
+    window.seen = [];
+    window.uploader = (options) => window.up = new Uploader(undefined, options);
+    window.watch = (upload) => {
+        window.upload = upload;
+        upload.on('progress', ({detail}) => seen.push(told(detail)));
+        return upload;
+    };
+    window.told = ({reason, ...rest}) => ({...rest, code: reason?.code, hint: reason?.hint});
+    window.send = (options = {}, file = input.files[0]) =>
+        { watch((window.up ?? uploader()).upload(file, options)) };
+    window.state = () => JSON.stringify(told(upload.progress));
+    window.late = (reject) => setTimeout(() => reject(new Error(state())), 30000);
+    window.outcome = () => Promise.race([new Promise((_, reject) => late(reject)),
+        upload.then((stored) => stored, ({code, hint, message}) => ({code, hint, message}))]);
+    window.bytes = (size) => Uint8Array.from({length: size}, (_, at) => at * 7 + (at >> 8));
+    window.made = (name, size) => new File([bytes(size)], name, {lastModified: 1});
+    document.body.innerHTML = '<input type=file multiple id=input>';
+    window.input = document.querySelector('#input');
+}"""
+NO_LOCKS = "Object.defineProperty(Navigator.prototype, 'locks', {value: undefined})"
+
+Enter = Callable[..., Page]
+
+
+@pytest.fixture
+def enter(open_page: Opener) -> Enter:
+    """Opens an empty page of *url*'s origin, with the library in it."""
+
+    def enter(url: str, *files: Path, **options: Any) -> Page:
+        page = open_page(url + EMPTY, **options)
+        prepare(page, *files)
+        return page
+
+    return enter
+
+
+def prepare(page: Page, *files: Path) -> None:
+    """Load the library, and choose *files*."""
+    page.evaluate(PRELUDE)
+    if files:
+        page.set_input_files("#input", files)
+
+
+def big(folder: Path, size: int, name: str = "big.bin") -> Path:
+    """A file of random bytes."""
+    path = folder / name
+    path.write_bytes(os.urandom(MIB) * (size // MIB))
+    return path
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait until *condition* holds of ``upload`` and its progress ``p``."""
+    page.wait_for_function(f"() => {{ const p = told(upload.progress); return {condition} }}")
+
+
+def stored_half(page: Page, at: int) -> None:
+    """Wait until *at* bytes are stored; it must not be over yet."""
+    until(page, f"p.stored >= {at}")
+    assert page.evaluate("upload.progress.phase") != "done"
+
+
+def phases(page: Page) -> list[str]:
+    """The phases that were told, in order, each once in a row."""
+    told = [one["phase"] for one in page.evaluate("seen")]
+    return [one for one, before in zip(told, [None, *told], strict=False) if one != before]
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def test_files_of_all_sizes_arrive_as_they_were(daemon: Server, enter: Enter) -> None:
+    """Also none at all, one byte, and what fits or does not fit into a chunk."""
+    page = enter(daemon.url)
+    sizes = [0, 1, 65535, 65536, 65537, MIB, 5 * MIB + 3]
+    page.evaluate(
+        """(sizes) => { uploader();
+        return Promise.all(sizes.map((size) => up.upload(made(`${size}`, size)))) }""",
+        sizes,
+    )
+    period = bytes((at * 7 + (at >> 8)) & 255 for at in range(1 << 16))
+    for size in sizes:
+        assert (daemon.dir / str(size)).read_bytes() == (period * (size // len(period) + 1))[:size]
+
+
+def test_the_end_of_an_upload_is_told_in_every_way(daemon: Server, enter: Enter) -> None:
+    """Awaited, iterated and listened to; the last progress is never swallowed."""
+    page = enter(daemon.url)
+    found = page.evaluate(
+        """async () => {
+        send({}, made('a.txt', 300000));
+        let event; upload.on('done', ({detail}) => event = detail);
+        const iterated = []; for await (const p of upload) iterated.push(p);
+        return {stored: await upload, event, last: told(iterated.at(-1)),
+            totals: told(up.progress), seen}
+    }"""
+    )
+    assert found["stored"] == found["event"]
+    assert found["stored"]["url"].startswith(daemon.url + "/f/")
+    assert found["last"]["phase"] == found["seen"][-1]["phase"] == "done"
+    assert found["last"]["stored"] == found["last"]["sent"] == 300_000
+    assert found["totals"]["finished"] == found["totals"]["files"] == 1
+
+
+def test_twenty_files_go_in_one_session(daemon: Server, enter: Enter, tmp_path: Path) -> None:
+    """Three at a time, each as it was, and the totals add up."""
+    files = [big(tmp_path, MIB, f"{number}.bin") for number in range(20)]
+    page = enter(daemon.url, *files)
+    urls: list[str] = []
+    page.on("websocket", lambda socket: urls.append(socket.url))
+    totals = page.evaluate(
+        """async () => {
+        uploader(); const all = [...input.files].map((file) => up.upload(file)); window.most = 0;
+        up.on('progress', () => most = Math.max(most,
+            all.filter(({progress: p}) => p.phase === 'uploading').length));
+        await Promise.all(all); return {...told(up.progress), most}
+    }"""
+    )
+    assert len(urls) == 1
+    assert 1 <= totals["most"] <= 3
+    assert (totals["finished"], totals["stored"]) == (20, 20 * MIB)
+    for file in files:
+        assert (daemon.dir / file.name).read_bytes() == file.read_bytes()
+
+
+# --- restarts ------------------------------------------------------------------------------------
+
+
+def test_200_mb_survive_kill_9_half_way(daemon: Server, enter: Enter, tmp_path: Path) -> None:
+    """It goes on by itself, from where the daemon had it."""
+    file = big(tmp_path, 200 * MIB)
+    page = enter(daemon.url, file)
+    page.evaluate("send()")
+    stored_half(page, 90 * MIB)
+    daemon.kill()
+    until(page, "p.phase === 'retrying'")
+    daemon.start()
+    assert page.evaluate("outcome()")["length"] == 200 * MIB
+    assert (daemon.dir / file.name).read_bytes() == file.read_bytes()
+    stored = [one["stored"] for one in page.evaluate("seen")]
+    assert stored == sorted(stored)
+
+
+def test_a_restart_is_a_pause(daemon: Server, road: Road, enter: Enter, tmp_path: Path) -> None:
+    """The daemon says that it restarts, and so does the upload."""
+    road.rate = 40 * MIB
+    file = big(tmp_path, 60 * MIB)
+    page = enter(road.url, file)
+    page.evaluate("send()")
+    stored_half(page, 8 * MIB)
+    daemon.stop()
+    until(page, "p.phase === 'retrying'")
+    road.rate = None
+    daemon.start()
+    assert page.evaluate("outcome()")["length"] == 60 * MIB
+    assert "restarting" in [one.get("code") for one in page.evaluate("seen")]
+    assert (daemon.dir / file.name).read_bytes() == file.read_bytes()
+
+
+# --- reload --------------------------------------------------------------------------------------
+
+
+def test_after_a_reload_it_goes_on_with_the_same_file(
+    daemon: Server, road: Road, enter: Enter, tmp_path: Path
+) -> None:
+    """Less than 32 MiB are sent twice; another file is refused."""
+    road.rate = 60 * MIB
+    file, other = big(tmp_path, 96 * MIB), big(tmp_path, MIB, "other.bin")
+    page = enter(road.url, file)
+    page.evaluate("send()")
+    stored_half(page, 48 * MIB)
+    page.reload()
+    prepare(page, file, other)
+    found = page.evaluate(
+        """async () => {
+        const all = await uploader().restore(); watch(all[0]);
+        return [all.length, told(upload.progress)]
+    }"""
+    )
+    assert found[0] == 1
+    assert found[1]["phase"] == "needs-file"
+    assert found[1]["stored"] > 0
+    refused = page.evaluate("upload.provide(input.files[1]).catch(({code}) => code)")
+    assert refused == "other-file"
+    road.rate = None
+    page.evaluate("upload.provide(input.files[0])")
+    assert page.evaluate("outcome()")["length"] == 96 * MIB
+    assert (daemon.dir / file.name).read_bytes() == file.read_bytes()
+    assert 96 * MIB < road.up < 128 * MIB
+    assert page.evaluate("new Uploader().restore()") == []
+
+
+def test_a_file_chosen_again_goes_on_without_being_asked_for(
+    daemon: Server, road: Road, enter: Enter, tmp_path: Path
+) -> None:
+    """Whether it was restored before or not."""
+    road.rate = 40 * MIB
+    file = big(tmp_path, 64 * MIB)
+    page = enter(road.url, file)
+    page.evaluate("send()")
+    stored_half(page, 16 * MIB)
+    page.reload()
+    prepare(page, file)
+    page.evaluate("send()")
+    stored_half(page, 32 * MIB)
+    page.reload()
+    prepare(page, file)
+    road.rate = None
+    same = page.evaluate(
+        "async () => { [window.one] = await uploader().restore(); send(); return one === upload }"
+    )
+    assert same
+    assert page.evaluate("outcome()")["length"] == 64 * MIB
+    assert daemon.sizes() == {"big.bin": 64 * MIB}
+    assert road.up < 128 * MIB
+
+
+def test_with_a_handle_nobody_is_asked(daemon: Server, road: Road, enter: Enter) -> None:
+    """The browser remembers where the file is, and may read it."""
+    road.rate = 20 * MIB
+    page = enter(road.url)
+    page.evaluate(
+        """async () => {
+        const root = await navigator.storage.getDirectory();
+        const handle = await root.getFileHandle('h.bin', {create: true});
+        const file = await handle.createWritable();
+        await file.write(new Uint8Array(30 << 20));
+        await file.close();
+        send({handle}, await handle.getFile());
+    }"""
+    )
+    stored_half(page, 8 * MIB)
+    page.reload()
+    prepare(page)
+    road.rate = None
+    page.evaluate("async () => { watch((await uploader().restore())[0]) }")
+    assert page.evaluate("outcome()")["length"] == 30 * MIB
+    assert daemon.sizes() == {"h.bin": 30 * MIB}
+
+
+# --- tabs ----------------------------------------------------------------------------------------
+
+
+def test_what_another_tab_carries_is_not_restored(
+    daemon: Server, road: Road, enter: Enter, tmp_path: Path
+) -> None:
+    """Only when that tab is gone."""
+    road.rate = 8 * MIB
+    file = big(tmp_path, 16 * MIB)
+    first = enter(road.url, file)
+    first.evaluate("send()")
+    stored_half(first, MIB)
+    second = enter(daemon.url, file, context=first.context)
+    second.goto(road.url + EMPTY)
+    prepare(second, file)
+    assert second.evaluate("uploader().restore()") == []
+    first.close()
+    second.evaluate("async () => { let one; while (!one) [one] = await up.restore(); watch(one) }")
+    road.rate = None
+    second.evaluate("upload.provide(input.files[0])")
+    assert second.evaluate("outcome()")["length"] == 16 * MIB
+
+
+def test_the_newer_tab_has_it_and_the_older_does_not_fight(
+    daemon: Server, road: Road, enter: Enter, tmp_path: Path
+) -> None:
+    """Until its user says so: then it takes it back, once."""
+    road.rate = 6 * MIB
+    file = big(tmp_path, 24 * MIB)
+    first = enter(road.url, file)
+    first.evaluate(NO_LOCKS)
+    first.evaluate("send()")
+    stored_half(first, 2 * MIB)
+    second = enter(road.url, file, context=first.context)
+    second.evaluate(NO_LOCKS)
+    second.evaluate(
+        """async () => {
+        watch((await uploader().restore())[0]); await upload.provide(input.files[0]) }"""
+    )
+    until(first, "p.code === 'taken-over' && p.phase === 'failed'")
+    stored_half(second, 6 * MIB)
+    assert first.evaluate("upload.progress.phase") == "failed"
+    first.evaluate("upload.resume()")
+    until(second, "p.code === 'taken-over'")
+    road.rate = None
+    assert first.evaluate("outcome()")["length"] == 24 * MIB
+    assert second.evaluate("upload.progress.phase") == "failed"
+    assert (daemon.dir / file.name).read_bytes() == file.read_bytes()
+
+
+# --- networks ------------------------------------------------------------------------------------
+
+
+def test_a_network_that_dies_in_silence_is_noticed_when_the_browser_knows(
+    road: Road, enter: Enter, tmp_path: Path
+) -> None:
+    """The connection ends nowhere, and no answer comes: it is offline, then goes on."""
+    road.rate = 10 * MIB
+    page = enter(road.url, big(tmp_path, 16 * MIB))
+    page.evaluate("send()")
+    stored_half(page, 2 * MIB)
+    road.silent = True
+    page.context.set_offline(True)
+    until(page, "p.phase === 'offline'")
+    assert page.evaluate("up.connection.state") == "offline"
+    road.rate, road.silent = None, False
+    page.context.set_offline(False)
+    assert page.evaluate("outcome()")["length"] == 16 * MIB
+    assert "offline" in phases(page)
+
+
+def test_a_connection_that_died_is_noticed(road: Road, enter: Enter, tmp_path: Path) -> None:
+    """Nobody says so: no answer comes where one is owed."""
+    road.rate = 10 * MIB
+    page = enter(road.url, big(tmp_path, 16 * MIB))
+    page.clock.install()
+    page.evaluate("send()")
+    stored_half(page, 2 * MIB)
+    road.silent = True
+    page.clock.run_for(20_000)
+    assert page.evaluate("upload.progress.phase") == "uploading"
+    page.clock.run_for(20_000)
+    assert page.evaluate("[upload.progress.phase, upload.progress.reason.code]") == [
+        "retrying",
+        "connection-lost",
+    ]
+    road.rate, road.silent = None, False
+    page.clock.resume()
+    assert page.evaluate("outcome()")["length"] == 16 * MIB
+
+
+def test_a_narrow_road_gets_small_chunks(road: Road, enter: Enter, tmp_path: Path) -> None:
+    """What takes a quarter of a second, about; speed and time left are told as they are."""
+    road.rate = MIB
+    page = enter(road.url, big(tmp_path, 4 * MIB))
+    sizes: list[int] = []
+    page.on(
+        "websocket",
+        lambda ws: ws.on(
+            "framesent", lambda sent: sizes.append(len(sent)) if isinstance(sent, bytes) else None
+        ),
+    )
+    page.evaluate("send()")
+    assert page.evaluate("outcome()")["length"] == 4 * MIB
+    assert max(sizes) <= 700 * 1024
+    told = [one for one in page.evaluate("seen") if one["stored"] > 2 * MIB and one["eta"]]
+    assert all(0.4 * MIB < one["speed"] < 2 * MIB for one in told)
+    assert all(one["sent"] >= one["stored"] for one in told)
+
+
+def test_a_server_that_takes_nothing_fills_no_memory(
+    road: Road, enter: Enter, tmp_path: Path
+) -> None:
+    """Two slices are read, and little waits in the browser's buffer."""
+    page = enter(road.url, big(tmp_path, 128 * MIB))
+    page.evaluate(
+        """() => {
+        window.read = window.handed = window.most = 0;
+        const {arrayBuffer} = Blob.prototype, {send: pass} = WebSocket.prototype;
+        Blob.prototype.arrayBuffer = function () {
+            read += this.size; most = Math.max(most, read - handed);
+            return arrayBuffer.call(this) };
+        WebSocket.prototype.send = function (what) {
+            window.socket = this; if (typeof what !== 'string') handed += what.byteLength - 16;
+            pass.call(this, what) };
+        send();
+    }"""
+    )
+    stored_half(page, 24 * MIB)
+    road.silent = True
+    page.wait_for_function(
+        "() => { const was = window.was; window.was = read; return was === read }", polling=1000
+    )
+    assert page.evaluate("socket.bufferedAmount") <= 5 * MIB
+    assert page.evaluate("read - handed") <= 16 * MIB
+    road.silent = False
+    assert page.evaluate("outcome()")["length"] == 128 * MIB
+    assert page.evaluate("most") <= 24 * MIB  # two, and one that was just used up
+
+
+def test_where_upgrade_is_stripped_it_says_so(road: Road, enter: Enter) -> None:
+    """And what the operator has to do; when it is mended, it goes on."""
+    road.strips = True
+    page = enter(road.url)
+    page.evaluate("send({}, made('a.txt', 10))")
+    until(page, "p.code === 'upgrade-stripped' && p.phase === 'retrying'")
+    assert "proxy_set_header Upgrade" in page.evaluate("upload.progress.reason.hint")
+    road.strips = False
+    page.evaluate("upload.resume()")
+    assert page.evaluate("outcome()")["length"] == 10
+
+
+def test_where_upgrade_is_stripped_another_way_is_taken_if_there_is_one(
+    road: Road, enter: Enter
+) -> None:
+    """It is given all it needs."""
+    road.strips = True
+    page = enter(road.url)
+    page.evaluate(
+        """() => {
+        uploader({token: 'secret', fallback: async (attempt) => {
+            window.attempt = {...attempt, base: attempt.base.href, size: attempt.file.size,
+                asked: await attempt.token()};
+            attempt.begun('id', '/f/id/a.txt', 0); attempt.sent(10); attempt.stored(10);
+            const url = new URL('/f/id/a.txt', attempt.base).href;
+            return {id: 'id', url, length: 10, name: attempt.name};
+        }});
+        send({path: 'b/a.txt'}, made('a.txt', 10));
+    }"""
+    )
+    assert page.evaluate("outcome()") == {
+        "id": "id",
+        "url": road.url + "/f/id/a.txt",
+        "length": 10,
+        "name": "a.txt",
+    }
+    attempt = page.evaluate(
+        "(({name, path, asked, size, key}) => ({name, path, asked, size, key}))(attempt)"
+    )
+    assert len(attempt.pop("key")) >= 22
+    assert attempt == {"name": "a.txt", "path": "b/a.txt", "asked": "secret", "size": 10}
+    assert phases(page)[-1] == "done"
+
+
+def test_a_server_that_is_not_there_is_unreachable(daemon: Server, enter: Enter) -> None:
+    """It is tried again until it is there."""
+    page = enter(daemon.url)
+    daemon.kill()
+    page.evaluate("send({}, made('a.txt', 10))")
+    until(page, "p.code === 'unreachable' && p.phase === 'retrying'")
+    daemon.start()
+    assert page.evaluate("outcome()")["length"] == 10
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+REFUSAL = {
+    "type": "error",
+    "code": "token",
+    "message": "expired",
+    "hint": "ask for one",
+    "final": True,
+}
+WELCOME = {
+    "type": "welcome",
+    "session": "s",
+    "version": "0",
+    "can": [],
+    "limits": {"max_chunk": MIB, "max_length": None, "initial": MIB, "max_refs": 256},
+    "durability": "durable",
+}
+
+
+def play(page: Page, right: str, heard: list[str]) -> None:
+    """A server that takes the token *right* only."""
+
+    def serve(ws: WebSocketRoute) -> None:
+        def hear(message: str | bytes) -> None:
+            if isinstance(message, bytes):
+                done = {"type": "done", "ref": 1, "upload": "u", "url": "/f/u", "length": 10}
+                return ws.send(json.dumps(done))
+            said = json.loads(message)
+            if said["type"] == "hello":
+                heard.append(said.get("token"))
+                ws.send(json.dumps(WELCOME if said["token"] == right else REFUSAL))
+                if said["token"] != right:
+                    ws.close(code=4401, reason="token")
+            return None
+
+        ws.on_message(hear)
+
+    page.route_web_socket("**/-/ws", serve)
+
+
+def test_a_refused_token_is_asked_for_again(daemon: Server, enter: Enter) -> None:
+    """Once for every refusal."""
+    page = enter(daemon.url)
+    heard: list[str] = []
+    play(page, "new", heard)
+    page.evaluate(
+        """() => { window.asked = [];
+        const token = async ({refused}) => { asked.push(refused); return refused ? 'new' : 'old' };
+        uploader({token});
+        send({}, made('a.txt', 10)) }"""
+    )
+    assert page.evaluate("outcome()")["length"] == 10
+    assert page.evaluate("asked") == [False, True]
+    assert heard == ["old", "new"]
+
+
+def test_a_token_refused_twice_fails_in_words(daemon: Server, enter: Enter) -> None:
+    """Nothing is tried again until the user wants it."""
+    page = enter(daemon.url)
+    heard: list[str] = []
+    play(page, "right", heard)
+    page.evaluate("() => { uploader({token: () => 'wrong'}); send({}, made('a.txt', 10)) }")
+    assert page.evaluate("outcome()") == {
+        "code": "token",
+        "message": "expired",
+        "hint": "ask for one",
+    }
+    assert page.evaluate("up.connection.state") == "refused"
+    assert heard == ["wrong", "wrong"]
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of 16 MiB."""
+    folder = Path(tempfile.mkdtemp(prefix="uploadd-"))
+    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "uploadd", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, text=True)
+    if mounted.returncode:
+        folder.rmdir()
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+    folder.rmdir()
+
+
+def test_a_full_disk_is_waited_for(small_disk: Path, enter: Enter, tmp_path: Path) -> None:
+    """With the reason; it goes on when there is room."""
+    (store := small_disk / "store").mkdir()
+    with Server(store, "--set", "storage.min_free=0") as daemon:
+        page = enter(daemon.start() and daemon.url, big(tmp_path, 9 * MIB))
+        other = small_disk / "somebody else's"
+        other.write_bytes(bytes(8 * MIB))
+        page.evaluate("send()")
+        until(page, "p.code === 'no-space' && p.phase === 'retrying'")
+        other.unlink()
+        assert page.evaluate("outcome()")["length"] == 9 * MIB
+        page.evaluate("up.close()")
+
+
+def test_a_file_that_changes_is_not_sent_on(
+    road: Road, daemon: Server, enter: Enter, tmp_path: Path
+) -> None:
+    """It would be neither the old one nor the new."""
+    road.rate = 8 * MIB
+    file = big(tmp_path, 64 * MIB)
+    page = enter(road.url, file)
+    page.evaluate("send()")
+    stored_half(page, MIB)
+    with file.open("r+b") as changed:
+        changed.write(b"changed")
+    assert page.evaluate("outcome()")["code"] == "file-changed"
+    assert daemon.sizes() == {}
+    page.evaluate("upload.resume()")
+    assert page.evaluate("upload.progress.phase") == "needs-file"
+
+
+# --- verbs ---------------------------------------------------------------------------------------
+
+
+def test_paused_nothing_moves(road: Road, enter: Enter, tmp_path: Path) -> None:
+    """And another file has its turn meanwhile."""
+    road.rate = 20 * MIB
+    page = enter(road.url, big(tmp_path, 32 * MIB))
+    page.evaluate("() => { uploader({jobs: 1}); send() }")
+    stored_half(page, 4 * MIB)
+    page.evaluate("upload.pause()")
+    page.evaluate("up.upload(made('b.txt', 10)).then(({length}) => length)")
+    page.wait_for_function(
+        """() => { const was = window.was; window.was = upload.progress.stored;
+            return was === window.was }""",
+        polling=500,
+    )
+    at = page.evaluate("told(upload.progress)")
+    assert (at["phase"], at["speed"]) == ("paused", 0)
+    assert at["stored"] < 32 * MIB
+    road.rate = None
+    page.evaluate("upload.resume()")
+    assert page.evaluate("outcome()")["length"] == 32 * MIB
+    assert phases(page)[-1] == "done"
+
+
+def test_cancelled_it_is_deleted_over_there(
+    road: Road, daemon: Server, enter: Enter, tmp_path: Path
+) -> None:
+    """The promise keeps until the server has said so."""
+    road.rate = 20 * MIB
+    page = enter(road.url, big(tmp_path, 64 * MIB))
+    page.evaluate("send()")
+    stored_half(page, 2 * MIB)
+    assert len(daemon.unfinished()) == 1
+    page.evaluate("upload.cancel()")
+    assert page.evaluate("outcome()")["code"] == "cancelled"
+    assert page.evaluate("upload.progress.phase") == "cancelled"
+    assert daemon.settles(lambda: daemon.unfinished() == [], 5)
+    assert page.evaluate("new Uploader().restore()") == []
+
+
+def test_cancelled_without_a_connection_it_is_deleted_later(
+    daemon: Server, enter: Enter, tmp_path: Path
+) -> None:
+    """Also when the page was closed in between."""
+    page = enter(daemon.url, big(tmp_path, 200 * MIB))
+    page.evaluate("send()")
+    stored_half(page, 8 * MIB)
+    daemon.kill()
+    until(page, "p.phase === 'retrying'")
+    page.evaluate(
+        "async () => { upload.cancel(); await new Promise((r) => setTimeout(r, 300)); up.close() }"
+    )
+    daemon.start()
+    assert len(daemon.unfinished()) == 1
+    assert page.evaluate("uploader().restore()") == []
+    assert daemon.settles(lambda: daemon.unfinished() == [], 10)
+
+
+def test_an_aborted_upload_is_let_go_and_kept(daemon: Server, enter: Enter, tmp_path: Path) -> None:
+    """Its signal is not a cancel: it can be resumed."""
+    page = enter(daemon.url, big(tmp_path, 100 * MIB))
+    page.evaluate(
+        "() => { window.control = new AbortController(); send({signal: control.signal}) }"
+    )
+    stored_half(page, 8 * MIB)
+    page.evaluate("control.abort()")
+    assert page.evaluate("outcome()")["code"] == "aborted"
+    assert len(daemon.unfinished()) == 1
+    page.evaluate("upload.resume()")
+    assert page.evaluate("outcome()")["length"] == 100 * MIB
+    assert daemon.settles(lambda: daemon.unfinished() == [], 10)

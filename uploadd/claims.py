@@ -1,0 +1,176 @@
+"""Who may append: the newest claim of an upload, once the older ones have let go."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from uploadd import errors
+from uploadd.claim import Claim
+from uploadd.commit import Commit
+from uploadd.errors import StoreError, UploadError
+from uploadd.protocol.upload import Input, Run, State, Upload
+from uploadd.store.contract import Store
+
+LET_GO: Final = 1.0
+"""Seconds that an old holder has to be released in; after that it is stuck in the disk."""
+QUIET: Final = 1.0
+"""Seconds without a byte after which a holder is not left alone by who asks for the offset."""
+
+
+class Claims(ABC):
+    """The claims of every upload; the line that moves an offset tells them.
+
+    `Uploads` is the only one of its kind: it knows how an upload ends.
+    """
+
+    def __init__(
+        self, store: Store, commit: Commit, max_length: int | None, now: Callable[[], float]
+    ) -> None:
+        self.store, self.commit, self.max_length, self._now = store, commit, max_length, now
+        self._claims: dict[str, list[Claim]] = {}
+        self._ending: dict[str, Upload] = {}  # gone, and the ledger does not know it yet
+        self._movements: dict[str, trio.Event] = {}
+        commit.moved, commit.failed = self._moved, self._failed
+
+    @abstractmethod
+    async def _end(self, upload: Upload) -> None:
+        """Write down that *upload* is gone; only then is its key free again."""
+
+    def contend(
+        self,
+        upload: Upload,
+        on_stop: Callable[[UploadError], None],
+        on_move: Callable[[], None],
+        on_fault: Callable[[Exception], None],
+        *,
+        at: int | None = None,
+    ) -> Claim:
+        """Become the newest claim of *upload*, see `Claim`: every older one is told to let go.
+
+        *at*: where the new one means to go on.  If the holder is beyond, nobody is told anything.
+        Call `settle` before the first byte, and `release` in any case.
+        Raises Gone, OffsetMismatch, or Conflict while it is being published.
+        """
+        if upload.id in self._ending:
+            raise errors.NoSpace(f"the end of upload {upload.id} could not be written down yet")
+        upload.check(Input.CLAIM)
+        claim = Claim(upload, on_stop, on_move, on_fault)
+        older = self._claims.setdefault(upload.id, [])
+        if at is not None and older and older[-1].is_beyond(at):
+            told = f"somebody else appends to upload {upload.id}, and is beyond {at}"
+            raise errors.OffsetMismatch(told, offset=upload.offset)
+        for rival in list(older):
+            rival.stop(errors.TakenOver(f"a newer claim has taken upload {upload.id}"))
+        older.append(claim)
+        return claim
+
+    def _run(self, upload: Upload) -> Run:
+        # Of unknown length, it ends where every upload must.
+        end = self.max_length if upload.length is None else None
+        return Run(upload.offset, upload.fence, end)
+
+    def settle_new(self, claim: Claim) -> None:
+        """Open the run of a claim on an upload that was just created: nothing is to wait for."""
+        claim.upload.fence += 1
+        claim.run = self._run(claim.upload)
+
+    async def settle(self, claim: Claim) -> None:
+        """Wait for the older claims, make their bytes durable, open the run at the true offset.
+
+        Raises HolderStuck, StoreError, Gone, or what the claim was stopped for.  Cancelled: the
+        run is not open.
+        """
+        upload = claim.upload
+        claims = self._claims[upload.id]
+        await self._let_go(upload, claims[: claims.index(claim)])  # newer ones wait for this one
+        await self._make_true(upload)
+        if claim.ended is not None:
+            raise claim.ended
+        upload.move(Input.CLAIM)
+        upload.fence += 1
+        claim.run = self._run(upload)
+
+    async def retrieve(self, upload: Upload, *, ends: bool) -> None:
+        """Make `offset` the place where the next append will go on: what was taken is flushed.
+
+        The holder keeps the upload as long as its bytes move, unless that *ends*.
+        Raises HolderStuck, StoreError, Gone.
+        """
+        claims = self._claims.get(upload.id)
+        quiet = claims and trio.current_time() - claims[-1].heard >= QUIET
+        if upload.state is not State.RECEIVING or not (claims and (ends or quiet)):
+            await self.commit.settle(upload)
+            return
+        claim = self.contend(upload, _ignore, _nothing, _ignore)
+        try:
+            await self.settle(claim)
+        finally:
+            self.release(claim)
+
+    async def _let_go(self, upload: Upload, claims: Sequence[Claim]) -> None:
+        """Wait until *claims*, which are stopped, are released.  Raises HolderStuck."""
+        with trio.move_on_after(LET_GO) as patience:
+            for claim in claims:
+                await claim.released.wait()
+        if patience.cancelled_caught:
+            raise errors.HolderStuck(
+                f"the holder of upload {upload.id} waits for the disk", offset=upload.offset
+            )
+
+    async def _make_true(self, upload: Upload) -> None:
+        """Leave nothing written that is not durable."""
+        try:
+            await self.commit.settle(upload)
+        except StoreError:
+            if not self.store.failed(upload.id):
+                raise
+        if self.store.failed(upload.id):
+            try:
+                await self.store.rewind(upload.id, upload.held)
+            except LookupError:
+                upload.move(Input.LOSE)
+                await self._end(upload)
+                upload.check(Input.APPEND)  # raises Gone
+
+    def release(self, claim: Claim) -> None:
+        """Give the claim back: nothing of its holder can be written any more.  Idempotent."""
+        if claim.released.is_set():
+            return
+        claim.released.set()
+        upload = claim.upload
+        claims = self._claims[upload.id]
+        claims.remove(claim)
+        if not claims:
+            del self._claims[upload.id]
+            if upload.state is State.RECEIVING:
+                upload.modified = self._now()
+                self.commit.release(upload)
+
+    def _moved(self, upload: Upload) -> None:
+        if upload.state is not State.RECEIVING:
+            self._ending.pop(upload.id, None)
+        for claim in list(self._claims.get(upload.id, ())):
+            claim.moved()
+        if (event := self._movements.pop(upload.id, None)) is not None:
+            event.set()
+
+    async def movement(self, upload: Upload) -> None:
+        """Wait until the durable offset or the state of *upload* has changed."""
+        await self._movements.setdefault(upload.id, trio.Event()).wait()
+
+    def _failed(self, upload: Upload, error: UploadError) -> None:
+        error.offset = upload.offset  # the copy is ours
+        for claim in list(self._claims.get(upload.id, ())):
+            claim.stop(error)
+
+
+def _ignore(error: Exception) -> None:
+    """For claims that are given back at once: nothing of them can be stopped."""
+
+
+def _nothing() -> None:
+    """Nobody is to be told."""

@@ -1,0 +1,47 @@
+"""The digest of a whole upload, compared before it is published."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Final
+
+import trio
+
+from uploadd import errors
+from uploadd.claim import Claim
+from uploadd.protocol.upload import Upload
+from uploadd.store.contract import Store
+
+STEP: Final = 4 << 20
+
+
+class Digests:
+    """Reads what *store* has; as many at a time as there are processors."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._hashing = trio.CapacityLimiter(os.cpu_count() or 1)
+
+    async def check(
+        self, upload: Upload, length: int, wanted: bytes, claim: Claim | None = None
+    ) -> None:
+        """Compare the SHA-256 of the *length* bytes of *upload* with *wanted*.
+
+        What is missing is no mismatch: who completes the upload says so.
+        Raises DigestMismatch, StoreError, or what *claim* was stopped for meanwhile.
+        """
+        digest, at = hashlib.sha256(), 0
+        while at < length:
+            if claim is not None and claim.ended is not None:
+                raise claim.ended  # a takeover does not wait for gigabytes
+            data = await self._store.read(upload.id, at, min(at + STEP, length))
+            if not data:
+                return
+            at += len(data)
+            await trio.to_thread.run_sync(digest.update, data, limiter=self._hashing)
+        if digest.digest() != wanted:
+            raise errors.DigestMismatch(
+                f"the bytes of upload {upload.id} do not have the digest that was announced",
+                hint="resume and finish again with the right digest, or cancel",
+            )

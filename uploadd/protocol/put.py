@@ -1,0 +1,37 @@
+"""Raw PUT: one body, one file.  ``curl -T FILE http://host/`` prints where it is."""
+
+from __future__ import annotations
+
+from uploadd.protocol import names, pages
+from uploadd.protocol.fields import Field
+from uploadd.protocol.heads import Head
+from uploadd.protocol.requests import Create
+from uploadd.protocol.routes import Route
+from uploadd.protocol.upload import Upload
+
+
+def asked(head: Head, to: Route) -> Create:
+    """What *head*, which was routed *to* here, asks for."""
+    kind = head.get(b"content-type")
+    path = f"{to.folder}/{to.name}" if to.folder else ""
+    return Create(
+        name=to.name,
+        length=head.length if not head.chunked else None,
+        media_type=kind.decode("ascii") if kind else None,
+        metadata={names.RELATIVE_PATH: path} if path else {},
+        carries=True,
+        completes=True,
+        resumable=False,
+    )
+
+
+def created(head: Head, upload: Upload) -> tuple[int, list[Field], bytes]:
+    """Status, fields and body that say where the file is now."""
+    path = pages.file_path(upload.id, upload.name)
+    fields = [
+        ("Location", path),
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    return 201, fields, f"http://{head.authority}{path}\n".encode("ascii")

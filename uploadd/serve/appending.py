@@ -1,0 +1,214 @@
+"""The body of one HTTP exchange on its way into one upload.  No dialect is known here.
+
+Where it can be, bytes go from the socket into the file without entering this process; else they
+are read and written in turn, and whatever the way, what is under way is bounded.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sys
+import termios
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from uploadd import errors
+from uploadd.budget import Share
+from uploadd.claim import Claim
+from uploadd.errors import UploadError
+from uploadd.protocol.upload import Upload, accept
+from uploadd.serve.exchange import IDLE, Exchange
+from uploadd.store.contract import Pulls
+from uploadd.uploads import Uploads
+
+SLICE: Final = 16 << 20
+"""Bytes of one turn in a thread."""
+LEAST_PULL: Final = 64 << 10
+"""Fewer that are ready are sooner read and written."""
+CREDIT: Final = 1 << 20
+"""The least that may come when all before it is durable."""
+
+
+class Holder:
+    """A claim of one exchange: its loss cancels what the exchange is doing with the upload."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.fault: Exception | None = None
+        self._moved = trio.Event()
+
+    def on_stop(self, error: UploadError) -> None:
+        """The claim is lost."""
+        self.scope.cancel(reason=error.code)
+
+    def on_move(self) -> None:
+        """There may be credit again."""
+        self._moved.set()
+
+    def on_fault(self, fault: Exception) -> None:
+        """An error of ours."""
+        self.fault = fault
+        self.scope.cancel(reason="an error of ours")
+
+    async def moved(self) -> None:
+        """Wait until the offset or the state has changed."""
+        self._moved = trio.Event()
+        await self._moved.wait()
+
+
+@asynccontextmanager
+async def holding(
+    uploads: Uploads, upload: Upload, *, at: int | None = None
+) -> AsyncIterator[tuple[Claim, Holder]]:
+    """Have the claim on *upload* while the block runs; *at*: where its next byte must be.
+
+    None: it is new, and nobody else knows it.
+    Raises OffsetMismatch, Gone, HolderStuck, and what the claim was lost for.
+    """
+    holder = Holder()
+    claim = uploads.contend(upload, holder.on_stop, holder.on_move, holder.on_fault, at=at)
+    try:
+        if at is None:
+            uploads.settle_new(claim)
+        else:
+            await uploads.settle(claim)
+            if upload.offset != at:
+                told = f"upload {upload.id} goes on at {upload.offset}, not at {at}"
+                raise errors.OffsetMismatch(told, offset=upload.offset)
+        with holder.scope:
+            yield claim, holder
+        if holder.fault is not None:
+            raise holder.fault
+        if holder.scope.cancelled_caught and claim.ended is not None:
+            raise claim.ended
+    finally:
+        uploads.release(claim)
+
+
+class Writer:
+    """What one exchange appends under *claim*; *share* is charged for what is in memory."""
+
+    def __init__(self, uploads: Uploads, claim: Claim, holder: Holder, share: Share) -> None:
+        self._uploads, self._claim, self._holder, self._share = uploads, claim, holder, share
+        self._upload, self._run = claim.upload, claim.run
+        self._provisional = False
+
+    async def write(self, data: bytes) -> None:
+        """Write what follows.  Raises LengthExceeded, StoreError: a prefix may count."""
+        upload, run, at = self._upload, self._run, self._run.received
+        pieces = accept(upload, run, at, len(data))
+        self._claim.heard = trio.current_time()
+        whole = at == 0 and upload.length == run.received
+        view = memoryview(data)
+        self._share.take(len(data))
+        try:
+            for start, end in pieces:
+                piece = view[start - at : end - at]
+                await self._uploads.store.write(
+                    upload.id, start, [piece], whole=whole, provisional=self._provisional
+                )
+        finally:
+            self._share.give_back(len(data))
+        run.written = run.received
+        if not self._provisional:
+            self._uploads.commit.wrote(upload)
+
+    async def credit(self) -> None:
+        """Wait until another mebibyte may come: the disk must not fall behind without bound."""
+        while True:
+            limit = self._run.grant(self._run.offset(self._upload), CREDIT)
+            if limit >= self._run.received + CREDIT:
+                return
+            self._uploads.commit.flush(self._upload)
+            await self._holder.moved()
+
+
+class Body(Writer):
+    """The whole body of *exchange*, for one upload."""
+
+    def __init__(
+        self, uploads: Uploads, exchange: Exchange, claim: Claim, holder: Holder, share: Share
+    ) -> None:
+        super().__init__(uploads, claim, holder, share)
+        self._exchange = exchange
+
+    async def take(self) -> None:
+        """Write all of it.  Raises LengthExceeded, StoreError, TooSlow, BrokenResourceError:
+        what came before counts.
+        """
+        length, stream = self._exchange.length, self._exchange.stream
+        self._check_length(length)
+        store = self._uploads.store
+        large = length is not None and length >= LEAST_PULL
+        if large and isinstance(stream, trio.SocketStream) and isinstance(store, Pulls):
+            await self._pull(store, stream.socket)
+        else:
+            await self._read()
+
+    def _check_length(self, length: int | None) -> None:
+        """Refuse a body that is too long before its first byte."""
+        end = self._upload.length if self._run.end is None else self._run.end
+        if length is not None and end is not None and self._run.received + length > end:
+            room = end - self._run.received
+            raise errors.LengthExceeded(
+                f"the body has {length} bytes, upload {self._upload.id} only {room} more",
+                offset=self._upload.offset,
+            )
+
+    async def _read(self) -> None:
+        """Read and write in turn."""
+        while True:
+            await self._share.room()
+            await self.credit()
+            data = await self._exchange.receive_body()
+            if not data:
+                return
+            await self.write(data)
+
+    async def _pull(self, store: Pulls, socket: trio.socket.SocketType) -> None:
+        """Let the kernel move it; what is not worth a turn in a thread is read and written."""
+        first, left = await self._exchange.hand_over_body()
+        if first:
+            await self.write(first)
+        while left:
+            await self.credit()
+            with trio.move_on_after(IDLE) as patience:
+                await trio.lowlevel.wait_readable(socket)
+            if patience.cancelled_caught:
+                raise errors.TooSlow(f"no byte of the body came for {IDLE:.0f} s")
+            if _ready(socket) < min(left, LEAST_PULL):
+                data = await self._exchange.receive_body()
+                await self.write(data)
+                left -= len(data)
+            else:
+                left -= await self._slice(store, socket, left)
+
+    async def _slice(self, store: Pulls, socket: trio.socket.SocketType, left: int) -> int:
+        """One turn in a thread; how many bytes were moved."""
+        upload, run, claim = self._upload, self._run, self._claim
+        count = min(left, SLICE, run.limit - run.received)
+        claim.pulling = True
+        try:
+            pulled = await store.pull(
+                upload.id, socket.fileno(), run.received, count, lambda: claim.ended is not None
+            )
+        finally:
+            claim.pulling = False
+        if pulled.moved:
+            accept(upload, run, run.received, pulled.moved)
+            claim.heard = trio.current_time()
+            run.written = run.received
+            self._exchange.body_moved(pulled.moved)
+            self._uploads.commit.wrote(upload)
+        if pulled.ended and pulled.moved < left:
+            raise trio.BrokenResourceError("the peer closed in the middle of its body")
+        return pulled.moved
+
+
+def _ready(socket: trio.socket.SocketType) -> int:
+    """Bytes that can be read at once (tcp(7) SIOCINQ); many at the end of the stream."""
+    answer = fcntl.ioctl(socket.fileno(), termios.FIONREAD, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)

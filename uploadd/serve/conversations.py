@@ -1,0 +1,134 @@
+"""Which answer each request gets: the table of routes, carried out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from uploadd import errors
+from uploadd.assembling import Assembling
+from uploadd.budget import Budget
+from uploadd.protocol import assets, cors, dialects, pages, put, tus
+from uploadd.protocol.dialects import SPEAKERS, Dialect, spoken
+from uploadd.protocol.form import Form, stored
+from uploadd.protocol.heads import Head
+from uploadd.protocol.routes import Conversation, Route
+from uploadd.protocol.upload import GONE, State
+from uploadd.protocol.ws import CAN
+from uploadd.protocol.wsmessages import Limits
+from uploadd.serve.assets import load
+from uploadd.serve.download import Published, serve_file
+from uploadd.serve.exchange import Exchange
+from uploadd.serve.form import FormUpload
+from uploadd.serve.resumable import Resumable
+from uploadd.serve.rules import Rules
+from uploadd.serve.verbs import Verbs
+from uploadd.uploads import Uploads
+
+
+class Conversations:
+    """What HTTP clients get of *uploads*; *data* limits the threads that touch files."""
+
+    def __init__(
+        self,
+        uploads: Uploads,
+        assembling: Assembling,
+        budget: Budget,
+        rules: Rules,
+        version: str,
+        data: trio.CapacityLimiter,
+    ) -> None:
+        self._uploads, self._budget, self._rules = uploads, budget, rules
+        self._version, self._data = version, data
+        self._assets = load()
+        self._verbs = Verbs(uploads, budget)
+        self._resumable = Resumable(uploads, self._verbs, assembling, rules)
+
+    async def converse(self, exchange: Exchange, head: Head, to: Route) -> None:
+        """Answer *exchange*, whose *head* leads *to* somewhere.  Raises UploadError."""
+        exchange.common = cors.fields(head, self._rules.origins)
+        match to.conversation:
+            case Conversation.FRONT if assets.wants_page(exchange.request.headers):
+                await self._asset(exchange, "index.html")
+            case Conversation.FRONT:
+                await exchange.answer(*pages.front(self._version, head.authority))
+            case Conversation.ASSET:
+                await self._asset(exchange, to.name or "")
+            case Conversation.PUT | Conversation.FORM | Conversation.FILES:
+                await self._create(exchange, head, to)
+            case Conversation.UPLOAD:
+                await self._upload(exchange, head, to.upload or "")
+            case Conversation.DOWNLOAD:
+                await self._download(exchange, to.upload or "")
+            case Conversation.INFO:
+                page = pages.info(self._version, self._rules.durability, CAN, self._limits())
+                await exchange.answer(*page)
+            case Conversation.OPTIONS:
+                await self._options(exchange, head, to)
+            case Conversation.SESSION:
+                raise errors.UpgradeRequired("this path speaks WebSocket")
+
+    async def _create(self, exchange: Exchange, head: Head, to: Route) -> None:
+        """Something new: resumable when the client says so, wherever it goes."""
+        dialect = spoken(head)
+        if (speaker := SPEAKERS.get(dialect)) is not None:
+            await self._resumable.converse(exchange, head, None, speaker)
+        elif dialect is Dialect.FORM or to.conversation is Conversation.FORM:
+            await self._form(exchange, head)
+        else:
+            upload = await self._verbs.create(exchange, put.asked(head, to))
+            await exchange.answer(*put.created(head, upload))
+
+    async def _upload(self, exchange: Exchange, head: Head, id: str) -> None:
+        """What there is: its bytes when it is complete, else how it stands."""
+        if head.method == "GET":
+            upload = await self._resumable.find(id)
+            if upload.state is State.PUBLISHED or spoken(head) is not Dialect.IETF:
+                await self._download(exchange, id)
+                return
+        speaker = SPEAKERS.get(spoken(head), tus)
+        await self._resumable.converse(exchange, head, id, speaker)
+
+    async def _options(self, exchange: Exchange, head: Head, to: Route) -> None:
+        status, fields, body = pages.options(to.allowed)
+        fields += dialects.options(self._rules.max_length)
+        exchange.common = cors.preflight(head, to.allowed, self._rules.origins)
+        await exchange.answer(status, fields, body)
+
+    def _limits(self) -> Limits:
+        most = self._budget.max_chunk
+        return Limits(most, self._rules.max_length, most, self._rules.max_refs)
+
+    async def _asset(self, exchange: Exchange, name: str) -> None:
+        found = self._assets.get(name)
+        if found is None:
+            raise errors.NotFound("nothing lives at this path")
+        await exchange.answer(*assets.answer(exchange.request.headers, found))
+
+    async def _form(self, exchange: Exchange, head: Head) -> None:
+        files = await FormUpload(self._uploads, self._budget, exchange, Form(head)).store()
+        page = assets.wants_page(exchange.request.headers)
+        await exchange.answer(*stored(files, page=page))
+
+    async def _download(self, exchange: Exchange, id: str) -> None:
+        upload = await self._uploads.find(id)
+        place, length = upload.published, upload.length or 0
+        if (reason := GONE.get(upload.state)) is not None:
+            raise errors.Gone(f"upload {id} was {reason}", reason=reason)
+        if upload.state is not State.PUBLISHED or place is None:
+            raise errors.NotFound(f"upload {id} is {upload.state.value}, not published")
+        published = Published(id, upload.name, upload.media_type, length, int(upload.modified))
+
+        @asynccontextmanager
+        async def open_file() -> AsyncIterator[int]:
+            fd = await self._uploads.store.open_published(place, length)
+            try:
+                yield fd
+            finally:
+                with trio.CancelScope(shield=True):  # the last close may free a large file
+                    await trio.to_thread.run_sync(os.close, fd, limiter=self._data)
+
+        await serve_file(exchange, published, open_file)

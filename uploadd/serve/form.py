@@ -1,0 +1,122 @@
+"""A form with files: all of them are stored, or none; nothing is published before its end."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from contextlib import AsyncExitStack, suppress
+from typing import Final
+
+import trio
+
+from uploadd.budget import Budget, Share
+from uploadd.claim import Claim
+from uploadd.errors import UploadError
+from uploadd.protocol.form import Event, FileBegins, FileEnds, Form, Value, metadata
+from uploadd.protocol.upload import Upload
+from uploadd.serve.appending import Writer, holding
+from uploadd.serve.exchange import Exchange
+from uploadd.serve.verbs import CANCEL_SECONDS, OWNER
+from uploadd.uploads import Uploads
+
+log = logging.getLogger("uploadd.upload")
+AT_ONCE: Final = 64 * 1024  # bytes that are hashed without a thread
+
+
+class _File:
+    """One file of the form."""
+
+    def __init__(self, begins: FileBegins, upload: Upload, claim: Claim, writer: Writer) -> None:
+        self.begins, self.upload, self.claim = begins, upload, claim
+        self.digest = hashlib.sha256()
+        self._writer = writer
+
+    async def take(self, data: bytes) -> None:
+        """Write some of it."""
+        await self._writer.credit()
+        await self._writer.write(data)
+        if len(data) <= AT_ONCE:
+            self.digest.update(data)
+        else:
+            await trio.to_thread.run_sync(self.digest.update, data)
+
+
+class FormUpload:
+    """The form that is the body of *exchange*."""
+
+    def __init__(self, uploads: Uploads, budget: Budget, exchange: Exchange, form: Form) -> None:
+        self._uploads, self._budget, self._exchange, self._form = uploads, budget, exchange, form
+        self._files: list[_File] = []
+        self._values: list[Value] = []
+        self._failed: list[UploadError] = []
+
+    async def store(self) -> list[tuple[Upload, bytes]]:
+        """Take the body; the files, each with its SHA-256, published and durable.
+
+        Raises BadRequest, LengthExceeded, StoreError, BrokenResourceError: nothing is published
+        then, but what was when the disk failed on another.
+        """
+        await self._uploads.room_for(self._exchange.length)
+        share = self._budget.share()
+        try:
+            async with AsyncExitStack() as claims:
+                await self._take(share, claims)
+                await self._publish()
+        except BaseException:
+            await self._throw_away()
+            raise
+        finally:
+            share.close()
+        return [(file.upload, file.digest.digest()) for file in self._files]
+
+    async def _take(self, share: Share, claims: AsyncExitStack) -> None:
+        while True:
+            await share.room()
+            data = await self._exchange.receive_body()
+            if not data:
+                self._form.end()
+                return
+            for event in self._form.feed(data):
+                await self._event(event, share, claims)
+
+    async def _event(self, event: Event, share: Share, claims: AsyncExitStack) -> None:
+        match event:
+            case FileBegins():
+                upload = self._uploads.create(
+                    name=event.name, media_type=event.media_type, owner=OWNER
+                )
+                claim, holder = await claims.enter_async_context(holding(self._uploads, upload))
+                writer = Writer(self._uploads, claim, holder, share)
+                self._files.append(_File(event, upload, claim, writer))
+            case FileEnds():
+                run = self._files[-1].claim.run
+                self._files[-1].upload.declare(run.received, run.received)
+            case Value():
+                self._values.append(event)
+            case bytes():
+                await self._files[-1].take(event)
+
+    async def _publish(self) -> None:
+        """All at once: one batch makes them durable and gives them their names."""
+        alone = len(self._files) == 1
+        async with trio.open_nursery() as nursery:
+            for file in self._files:
+                file.upload.metadata = metadata(file.begins, self._values, alone=alone)
+                nursery.start_soon(self._publish_one, file)
+        if self._failed:
+            raise self._failed[0]
+
+    async def _publish_one(self, file: _File) -> None:
+        try:
+            await self._uploads.complete(file.upload, claim=file.claim)
+        except UploadError as error:
+            self._failed.append(error)
+            return
+        id = self._exchange.request_id
+        log.info("%s published %s, %d bytes", id, file.upload.id, file.upload.length)
+
+    async def _throw_away(self) -> None:
+        with trio.move_on_after(CANCEL_SECONDS, shield=True):
+            for file in self._files:
+                with suppress(UploadError):
+                    await self._uploads.cancel(file.upload)

@@ -1,0 +1,161 @@
+"""Uploads that clients come back for, over HTTP: what was asked, carried out in any dialect."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from uploadd import errors
+from uploadd.assembling import Assembling
+from uploadd.protocol.dialects import Speaker
+from uploadd.protocol.heads import Head
+from uploadd.protocol.requests import (
+    PARTS,
+    Append,
+    Cancel,
+    Create,
+    Retrieve,
+    Standing,
+    is_part,
+    parts_of,
+)
+from uploadd.protocol.upload import GONE, State, Upload
+from uploadd.serve.exchange import Exchange
+from uploadd.serve.rules import Rules
+from uploadd.serve.verbs import Verbs
+from uploadd.uploads import Uploads
+
+_UNKNOWN: Final = (State.CANCELLED, State.DELETED)
+"""As if it had never been: a client that deleted it asks whether that is so."""
+
+
+class Resumable:
+    """*uploads*, told of by *rules*; *now* gives epoch seconds."""
+
+    def __init__(
+        self,
+        uploads: Uploads,
+        verbs: Verbs,
+        assembling: Assembling,
+        rules: Rules,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._uploads, self._verbs, self._rules, self._now = uploads, verbs, rules, now
+        self._assembling = assembling
+
+    async def converse(
+        self, exchange: Exchange, head: Head, id: str | None, speaker: Speaker
+    ) -> None:
+        """Answer what *head* asks of the upload *id*, or of the place where they are created.
+
+        Raises UploadError, to be said by the same *speaker*.
+        """
+        match speaker.asked(head, id, names=self._rules.names):
+            case Create() as ask:
+                await self._create(exchange, head, ask, speaker)
+            case Append() as ask:
+                await self._append(exchange, head, await self.find(id or ""), ask, speaker)
+            case Retrieve(ends=ends):
+                upload = await self.find(id or "")
+                if not _is_assembled(upload):
+                    await self._uploads.retrieve(upload, ends=ends)
+                await exchange.answer(*speaker.status(self._standing(upload), head))
+            case Cancel():
+                await self._cancel(await self.find(id or ""))
+                await exchange.answer(*speaker.terminated(head))
+
+    async def find(self, id: str) -> Upload:
+        """The upload *id*.  Raises NotFound, or Gone for what expired or was lost."""
+        upload = await self._uploads.find(id)
+        if upload.state in _UNKNOWN:
+            raise errors.NotFound(f"there is no upload {id}")
+        if (reason := GONE.get(upload.state)) is not None:
+            raise errors.Gone(f"upload {id} was {reason}", reason=reason)
+        return upload
+
+    async def _create(self, exchange: Exchange, head: Head, ask: Create, speaker: Speaker) -> None:
+        if ask.concat is not None and ask.concat.parts:
+            upload = await self._concatenate(exchange, ask, ask.concat.parts)
+            await exchange.answer(*speaker.created(self._standing(upload), head))
+            return
+
+        async def offer(upload: Upload) -> None:
+            fields = speaker.offered(self._standing(upload), head)
+            await exchange.inform(104, fields or ())
+
+        informs = speaker.offered(Standing(id="", offset=0), head) is not None
+        upload = await self._verbs.create(
+            exchange, ask, offer if informs else None, speaker.trailer
+        )
+        digest = await self._digest(upload) if ask.wants_digest else None
+        await exchange.answer(*speaker.created(self._standing(upload, digest), head))
+
+    async def _concatenate(self, exchange: Exchange, ask: Create, parts: tuple[str, ...]) -> Upload:
+        """A new upload, remembered; it is put together in the background."""
+        found = {id: await self.find(id) for id in set(parts)}
+        for id, part in found.items():
+            if not is_part(part.echo):
+                raise errors.BadRequest(f"upload {id} is no partial one")
+        lengths = [found[id].length for id in parts]
+        known = [length for length in lengths if length is not None]
+        total = sum(known) if len(known) == len(parts) else None
+        echo = {**ask.echo, PARTS: " ".join(parts)}
+        sized = replace(ask, length=total, echo=echo)
+        await self._uploads.room_for(sum(known))
+        upload = await self._verbs.create(exchange, sized)
+        self._assembling.start(upload)
+        return upload
+
+    async def _append(
+        self, exchange: Exchange, head: Head, upload: Upload, ask: Append, speaker: Speaker
+    ) -> None:
+        if _is_assembled(upload):
+            raise errors.NotAppendable(f"upload {upload.id} is put together from others")
+        if upload.state is State.PUBLISHED:
+            self._check_again(exchange, upload, ask)
+        else:
+            await self._verbs.append(exchange, upload, ask, speaker.trailer)
+        digest = await self._digest(upload) if ask.wants_digest else None
+        await exchange.answer(*speaker.appended(self._standing(upload, digest), head))
+
+    def _check_again(self, exchange: Exchange, upload: Upload, ask: Append) -> None:
+        """Only who did not hear the last answer may ask once more for nothing."""
+        if ask.offset != upload.length:
+            told = f"upload {upload.id} is complete with {upload.length} bytes"
+            raise errors.OffsetMismatch(told, offset=upload.length)
+        if exchange.length != 0:
+            raise errors.AlreadyComplete(f"upload {upload.id} is complete")
+
+    async def _cancel(self, upload: Upload) -> None:
+        if upload.state is State.PUBLISHED:
+            await self._uploads.delete(upload)
+        else:
+            await self._uploads.cancel(upload)
+
+    async def _digest(self, upload: Upload) -> bytes | None:
+        if upload.state is not State.PUBLISHED:
+            return None
+        return upload.digest  # what was declared, and was compared
+
+    def _standing(self, upload: Upload, digest: bytes | None = None) -> Standing:
+        """How *upload* stands now."""
+        left = upload.modified + self._rules.keep_unfinished - self._now()
+        unfinished = upload.state is State.RECEIVING
+        return Standing(
+            id=upload.id,
+            offset=None if _is_assembled(upload) and unfinished else upload.offset,
+            length=upload.length,
+            complete=upload.state is State.PUBLISHED,
+            metadata=upload.metadata,
+            echo=upload.echo,
+            expires=int(self._now() + left) if unfinished else None,
+            max_age=max(0, int(left)) if unfinished else None,
+            max_length=self._rules.max_length,
+            digest=digest,
+        )
+
+
+def _is_assembled(upload: Upload) -> bool:
+    return bool(parts_of(upload.echo))

@@ -1,0 +1,140 @@
+"""Create and append over HTTP; the dialects say how that is asked for and answered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Final, TypeAlias
+
+import trio
+
+from uploadd import errors
+from uploadd.budget import Budget
+from uploadd.claim import Claim
+from uploadd.errors import UploadError
+from uploadd.protocol.checksums import Announced, Checksum
+from uploadd.protocol.requests import Append, Create, is_part
+from uploadd.protocol.upload import Upload
+from uploadd.serve.appending import Body, Holder, holding
+from uploadd.serve.checked import CheckedBody
+from uploadd.serve.exchange import Exchange
+from uploadd.uploads import Uploads
+
+log = logging.getLogger("uploadd.upload")
+CANCEL_SECONDS: Final = 5.0
+OWNER: Final = ""
+"""Nobody is asked for a token yet."""
+Begun: TypeAlias = Callable[[Upload], Awaitable[None]]
+Trailer: TypeAlias = Callable[[Iterable[tuple[bytes, bytes]]], Checksum | None]
+
+
+class Verbs:
+    """What HTTP clients do to *uploads*; bodies in memory are charged to *budget*."""
+
+    def __init__(self, uploads: Uploads, budget: Budget) -> None:
+        self._uploads, self._budget = uploads, budget
+
+    async def create(
+        self,
+        exchange: Exchange,
+        ask: Create,
+        begun: Begun | None = None,
+        trailer: Trailer | None = None,
+    ) -> Upload:
+        """A new upload, with the body of *exchange* if it belongs to it; durable.
+
+        *begun* is awaited when the upload is remembered, and before its body is asked for;
+        *trailer* reads the checksum that was announced out of the fields behind the body.
+        Raises as `holding` and `Body.take` do; one that cannot be resumed is then thrown away.
+        """
+        await self._uploads.room_for(ask.length)
+        upload = self._uploads.create(
+            name=ask.name,
+            length=ask.length,
+            media_type=ask.media_type,
+            metadata=ask.metadata,
+            echo=ask.echo,
+            owner=OWNER,
+            digest=ask.digest,
+        )
+        try:
+            await self._fill(exchange, upload, ask, begun, trailer)
+        except BaseException:
+            if not ask.resumable:
+                with trio.move_on_after(CANCEL_SECONDS, shield=True), suppress(UploadError):
+                    await self._uploads.cancel(upload)
+            raise
+        return upload
+
+    async def _fill(
+        self,
+        exchange: Exchange,
+        upload: Upload,
+        ask: Create,
+        begun: Begun | None,
+        trailer: Trailer | None,
+    ) -> None:
+        async with holding(self._uploads, upload) as (claim, holder):
+            if begun is not None or not ask.carries:
+                self._uploads.commit.enrol(upload)
+                await self._uploads.commit.settle(upload)
+            if begun is not None:
+                await begun(upload)
+            if ask.carries:
+                await self._take(exchange, claim, holder, ask.checksum, trailer)
+            await self._end(claim, exchange.request_id, completes=ask.completes)
+
+    async def append(
+        self, exchange: Exchange, upload: Upload, ask: Append, trailer: Trailer | None = None
+    ) -> None:
+        """Append the body of *exchange*; durable, and published if that completes it.
+
+        Raises as `holding` and `Body.take` do, and LengthConflict: what came before counts.
+        """
+        async with holding(self._uploads, upload, at=ask.offset) as (claim, holder):
+            if ask.length is not None:
+                self._declare(upload, ask.length, claim)
+            await self._take(exchange, claim, holder, ask.checksum, trailer)
+            await self._end(claim, exchange.request_id, completes=ask.completes)
+
+    def _declare(self, upload: Upload, length: int, claim: Claim) -> None:
+        """Fix the length that was put off; before the body, which may be lost."""
+        most = self._uploads.max_length
+        if most is not None and length > most:
+            raise errors.TooLarge(f"the file has {length} bytes, the limit here is {most}")
+        upload.declare(length, claim.run.received)
+        claim.run.end = None
+
+    async def _take(
+        self,
+        exchange: Exchange,
+        claim: Claim,
+        holder: Holder,
+        checksum: Checksum | Announced | None,
+        trailer: Trailer | None,
+    ) -> None:
+        share = self._budget.share()
+        try:
+            if checksum is None:
+                await Body(self._uploads, exchange, claim, holder, share).take()
+            else:
+                body = CheckedBody(self._uploads, exchange, claim, holder, share)
+                await body.take_checked(checksum, trailer)
+        finally:
+            share.close()
+
+    async def _end(self, claim: Claim, id: str, *, completes: bool | None) -> None:
+        """Make durable what came; the whole, if it *completes* (None: when the length is there)."""
+        upload, received = claim.upload, claim.run.received
+        if completes is None:
+            completes = upload.length == received and not is_part(upload.echo)
+        if not completes:
+            if not upload.enrolled:
+                self._uploads.commit.enrol(upload)
+            await self._uploads.commit.settle(upload)
+            return
+        if upload.length is None:
+            upload.declare(received, received)
+        await self._uploads.complete(upload, claim=claim)
+        log.info("%s published %s, %d bytes", id, upload.id, upload.length)
