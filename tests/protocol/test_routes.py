@@ -23,7 +23,12 @@ def head(method: str, target: str) -> Head:
 
 
 TABLE = [
-    ("/files/", {"POST", "OPTIONS"}, Conversation.FORM),
+    ("/files/", {"POST", "PUT", "PATCH", "OPTIONS"}, Conversation.FILES),
+    (
+        f"/files/{ID}",
+        {"GET", "HEAD", "PATCH", "DELETE", "POST", "OPTIONS"},
+        Conversation.UPLOAD,
+    ),
     (f"/f/{ID}", {"GET", "HEAD", "OPTIONS"}, Conversation.DOWNLOAD),
     (f"/f/{ID}/a.txt", {"GET", "HEAD", "OPTIONS"}, Conversation.DOWNLOAD),
     ("/-/ws", {"GET", "OPTIONS"}, Conversation.SESSION),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uploadd.protocol import names, pages
+from uploadd.protocol import pages
 from uploadd.protocol.fields import Field
 from uploadd.protocol.heads import Head
 from uploadd.protocol.requests import Create
@@ -13,16 +13,13 @@ from uploadd.protocol.upload import Upload
 def asked(head: Head, to: Route) -> Create:
     """What *head*, which was routed *to* here, asks for."""
     kind = head.get(b"content-type")
-    path = f"{to.folder}/{to.name}" if to.folder else ""
     return Create(
-        name=to.name,
         length=head.length if not head.chunked else None,
         media_type=kind.decode("ascii") if kind else None,
-        metadata={names.RELATIVE_PATH: path} if path else {},
         carries=True,
         completes=True,
         resumable=False,
-    )
+    ).at(to.path)
 
 
 def created(head: Head, upload: Upload) -> tuple[int, list[Field], bytes]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from uploadd.errors import (
@@ -22,6 +22,7 @@ from uploadd.errors import (
 from uploadd.protocol.checksums import Announced, Checksum
 from uploadd.protocol.fields import Field
 from uploadd.protocol.heads import Head
+from uploadd.protocol.names import RELATIVE_PATH
 from uploadd.protocol.origins import check_host, check_origin
 
 FILES: Final = "/files/"
@@ -63,6 +64,14 @@ class Create:
     wants_digest: bool = False
     """Whether the answer, once it is complete, should tell the SHA-256 of the whole."""
     concat: Concat | None = None
+
+    def at(self, path: str) -> Create:
+        """The same, named and placed by *path*, unless it says so itself or *path* is empty."""
+        if not path or self.name is not None:
+            return self
+        folder, _, name = path.rpartition("/")
+        metadata = {**self.metadata, RELATIVE_PATH: path} if folder else self.metadata
+        return replace(self, name=name, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

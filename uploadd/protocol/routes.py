@@ -45,6 +45,11 @@ class Route(NamedTuple):
     folder: str = ""
     """The folders in front of the name, decoded; for `PUT`."""
 
+    @property
+    def path(self) -> str:
+        """Folders and name."""
+        return f"{self.folder}/{self.name or ''}" if self.folder else self.name or ""
+
 
 class _Row(NamedTuple):
     path: re.Pattern[str]

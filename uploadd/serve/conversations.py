@@ -75,7 +75,7 @@ class Conversations:
         """Something new: resumable when the client says so, wherever it goes."""
         dialect = spoken(head)
         if (speaker := SPEAKERS.get(dialect)) is not None:
-            await self._resumable.converse(exchange, head, None, speaker)
+            await self._resumable.converse(exchange, head, None, speaker, to.path)
         elif dialect is Dialect.FORM or to.conversation is Conversation.FORM:
             await self._form(exchange, head)
         else:

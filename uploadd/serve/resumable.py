@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
+
+import trio
 
 from uploadd import errors
 from uploadd.assembling import Assembling
@@ -46,15 +50,21 @@ class Resumable:
         self._assembling = assembling
 
     async def converse(
-        self, exchange: Exchange, head: Head, id: str | None, speaker: Speaker
+        self,
+        exchange: Exchange,
+        head: Head,
+        id: str | None,
+        speaker: Speaker,
+        path: str = "",
     ) -> None:
         """Answer what *head* asks of the upload *id*, or of the place where they are created.
 
+        *path* names a new one that is not named otherwise.
         Raises UploadError, to be said by the same *speaker*.
         """
         match speaker.asked(head, id, names=self._rules.names):
             case Create() as ask:
-                await self._create(exchange, head, ask, speaker)
+                await self._create(exchange, head, ask.at(path), speaker)
             case Append() as ask:
                 await self._append(exchange, head, await self.find(id or ""), ask, speaker)
             case Retrieve(ends=ends):
@@ -135,9 +145,18 @@ class Resumable:
             await self._uploads.cancel(upload)
 
     async def _digest(self, upload: Upload) -> bytes | None:
-        if upload.state is not State.PUBLISHED:
+        """The SHA-256 of a complete upload: as it was declared and compared, else computed."""
+        if upload.state is not State.PUBLISHED or upload.published is None:
             return None
-        return upload.digest  # what was declared, and was compared
+        if upload.digest is not None:
+            return upload.digest
+        place, length = upload.published, upload.length or 0
+        fd = await self._uploads.store.open_published(place, length)
+        try:
+            return await trio.to_thread.run_sync(_sha256, fd)
+        finally:
+            with trio.CancelScope(shield=True):  # the last close may free a large file
+                await trio.to_thread.run_sync(os.close, fd)
 
     def _standing(self, upload: Upload, digest: bytes | None = None) -> Standing:
         """How *upload* stands now."""
@@ -159,3 +178,9 @@ class Resumable:
 
 def _is_assembled(upload: Upload) -> bool:
     return bool(parts_of(upload.echo))
+
+
+def _sha256(fd: int) -> bytes:
+    """The digest of what the descriptor *fd* reads; in a thread."""
+    with open(fd, "rb", closefd=False) as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -1,0 +1,506 @@
+"""Resuming over HTTP: whatever the dialect and wherever it is cut, no byte is lost or doubled."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from contextlib import suppress
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from tests import wire
+from tests.caller import Answer, Caller
+from tests.serve.desk import virtual
+from tests.serve.test_connection import LOCAL, House, open_house
+from tests.strategies import chunked
+from tests.wire import BINARY, frame, head
+from uploadd.protocol.origins import Origin
+from uploadd.protocol.upload import State
+
+GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+CHUNK = b"Content-Type: application/offset+octet-stream"
+PARTIAL = b"Content-Type: application/partial-upload"
+SPOKEN = b"Tus-Resumable: 1.0.0"
+DRAFT = b"Upload-Draft-Interop-Version: 8"
+DATA = bytes(range(256)) * 8
+
+
+def length(body: bytes) -> bytes:
+    """The field that declares *body*."""
+    return b"Content-Length: %d" % len(body)
+
+
+def tus(method: bytes, target: bytes, *lines: bytes, body: bytes | None = None) -> bytes:
+    """A request of tus."""
+    more = [length(body)] if body is not None else []
+    said = head(SPOKEN, *lines, *more, method=method, target=target, host=LOCAL)
+    return said + (body or b"")
+
+
+def patch(target: bytes, at: int, body: bytes, *lines: bytes) -> bytes:
+    """*body* at *at*, in tus."""
+    return tus(b"PATCH", target, CHUNK, b"Upload-Offset: %d" % at, *lines, body=body)
+
+
+def patch_chunked(target: bytes, at: int, body: bytes, *lines: bytes, behind: bytes = b"") -> bytes:
+    """The same, of unknown length, with the fields *behind* it."""
+    line = b"Transfer-Encoding: chunked"
+    said = tus(b"PATCH", target, CHUNK, b"Upload-Offset: %d" % at, line, *lines)
+    return said + b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(body), body, behind)
+
+
+def append(target: bytes, at: int, body: bytes, *, whole: bool, version: bytes = DRAFT) -> bytes:
+    """*body* at *at*, in the IETF's words."""
+    lines = (PARTIAL, version, b"Upload-Offset: %d" % at, b"Upload-Complete: ?%d" % whole)
+    return head(*lines, length(body), method=b"PATCH", target=target, host=LOCAL) + body
+
+
+async def created(house: House, *lines: bytes, body: bytes | None = None) -> bytes:
+    """The path of a new upload."""
+    answer = await house.call().ask(tus(b"POST", b"/files/", *lines, body=body), "POST")
+    assert answer.status == 201, answer
+    return answer.fields["location"].encode()
+
+
+async def offset(house: House, target: bytes) -> int:
+    """Where a client is told to go on."""
+    answer = await house.call().ask(tus(b"HEAD", target), "HEAD")
+    assert answer.status == 200, answer
+    assert answer.fields["cache-control"] == "no-store"
+    return int(answer.fields["upload-offset"])
+
+
+def id_of(target: bytes) -> str:
+    """The id in the path of an upload."""
+    return target.decode().rpartition("/")[2]
+
+
+# --- going on ---------------------------------------------------------------------------------
+
+
+@given(st.data())
+@settings(max_examples=80, deadline=None)
+@virtual
+async def test_cut_anywhere_it_goes_on_where_it_is_told(data: st.DataObject) -> None:
+    """In tus and in the IETF's words in turn; what had arrived is not sent again."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: %d" % len(DATA))
+        at = 0
+        for _ in range(10):
+            count = data.draw(st.integers(0, len(DATA) - at))
+            body = DATA[at : at + count]
+            said = data.draw(
+                st.sampled_from(
+                    [
+                        patch(target, at, body),
+                        patch_chunked(target, at, body),
+                        append(target, at, body, whole=False),
+                    ]
+                )
+            )
+            caller = house.call()
+            for piece in data.draw(chunked(said)):
+                await caller.say(piece)
+            if data.draw(st.booleans()):
+                answer = await caller.answer("PATCH")
+                assert answer.status in (204, 201), answer
+            else:
+                cut = house.call()
+                await cut.say(said[: data.draw(st.integers(0, len(said)))])
+                await cut.stream.aclose()
+                await caller.stream.aclose()
+            at = await offset(house, target)
+            if at == len(DATA):
+                break
+        if at < len(DATA):
+            answer = await house.call().ask(patch(target, at, DATA[at:]), "PATCH")
+            assert answer.fields["upload-offset"] == str(len(DATA))
+        else:
+            await house.call().ask(append(target, at, b"", whole=True), "PATCH")
+        assert house.desk.store.published(id_of(target)) == DATA
+
+
+@virtual
+async def test_any_way_continues_any_other() -> None:
+    """Begun over WebSocket, continued in tus, finished in the IETF's words."""
+    async with open_house() as house:
+        session = house.call()
+        await session.hello()
+        await session.say(wire.text({"type": "begin", "ref": 1, "name": "x", "length": 9}))
+        ready = await session.message()
+        await session.say(frame(BINARY, wire.chunk(1, 0, b"abc", flush=True)))
+        while (await session.message())["offset"] < 3:
+            pass
+        target = b"/files/" + ready["upload"].encode()
+        answer = await house.call().ask(patch(target, 3, b"def"), "PATCH")
+        assert (answer.status, answer.fields["upload-offset"]) == (204, "6")
+        gone = await session.message()
+        while gone["type"] == "ack":
+            gone = await session.message()
+        assert (gone["type"], gone["reason"]) == ("gone", "taken-over")
+        answer = await house.call().ask(append(target, 6, b"ghi", whole=True), "PATCH")
+        assert answer.status == 201
+        assert answer.fields["upload-complete"] == "?1"
+        assert house.desk.store.published("x") == b"abcdefghi"
+
+
+@virtual
+async def test_a_wrong_offset_changes_nothing_and_tells_the_right_one() -> None:
+    """In both dialects, too low and too high."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 10", CHUNK, body=b"12345")
+        for at in (0, 4, 6, 10, 10**14):
+            for said in (patch(target, at, b""), append(target, at, b"", whole=False)):
+                answer = await house.call().ask(said, "PATCH")
+                assert (answer.status, answer.fields["upload-offset"]) == (409, "5")
+        assert await offset(house, target) == 5
+
+
+@virtual
+async def test_a_moving_holder_is_left_alone_and_a_silent_one_is_not() -> None:
+    """By who asks in tus; the IETF's retrieval ends an append in any case."""
+    async with open_house() as house:
+        for ends, ask in (
+            (False, lambda target: tus(b"HEAD", target)),
+            (True, lambda target: head(DRAFT, method=b"HEAD", target=target, host=LOCAL)),
+        ):
+            target = await created(house, b"Upload-Length: 100")
+            holder = house.call()
+            await holder.say(patch(target, 0, bytes(100))[:-50])
+            await wait_all_tasks_blocked()
+            answer = await house.call().ask(ask(target), "HEAD")
+            assert answer.fields["upload-offset"] == "50", "durable, to the last byte"
+            await holder.say(bytes(10))
+            await wait_all_tasks_blocked()
+            if ends:
+                assert (await holder.answer("PATCH")).code == "taken-over"
+                continue
+            await trio.sleep(2)
+            assert (await house.call().ask(ask(target), "HEAD")).fields["upload-offset"] == "60"
+            assert (await holder.answer("PATCH")).code == "taken-over"
+
+
+@virtual
+async def test_of_many_at_the_same_place_one_appends() -> None:
+    """And the bytes are of that one alone."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 2000")
+        callers = [house.call() for _ in range(20)]
+        answers: list[tuple[int, Answer]] = []
+
+        async def one(number: int, caller: Caller) -> None:
+            said = patch(target, 0, bytes([number]) * 2000)
+            with suppress(*GONE):
+                await caller.say(said[:-1000])
+                await trio.sleep(0.01)
+                await caller.say(said[-1000:])
+            answers.append((number, await caller.answer("PATCH")))
+
+        async with trio.open_nursery() as nursery:
+            for number, caller in enumerate(callers):
+                nursery.start_soon(one, number, caller)
+        won = [number for number, answer in answers if answer.status == 204]
+        assert len(won) == 1
+        assert {answer.status for _, answer in answers} == {204, 409}
+        assert house.desk.store.published(id_of(target)) == bytes(won) * 2000
+
+
+# --- lengths ----------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_length_that_was_put_off_is_fixed_by_an_append() -> None:
+    """Once; the same again is no conflict, another is, and less than is here cannot be."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Defer-Length: 1")
+        answer = await house.call().ask(tus(b"HEAD", target), "HEAD")
+        assert answer.fields["upload-defer-length"] == "1"
+        assert (await house.call().ask(patch(target, 0, b"12345"), "PATCH")).status == 204
+        low = patch(target, 5, b"", b"Upload-Length: 4")
+        assert (await house.call().ask(low, "PATCH")).status == 400
+        said = patch(target, 5, b"", b"Upload-Length: 7")
+        assert (await house.call().ask(said, "PATCH")).status == 204
+        assert (await house.call().ask(said, "PATCH")).status == 204
+        other = patch(target, 5, b"", b"Upload-Length: 8")
+        assert (await house.call().ask(other, "PATCH")).status == 400
+        assert (await house.call().ask(patch(target, 5, b"67"), "PATCH")).status == 204
+        assert house.desk.store.published(id_of(target)) == b"1234567"
+
+
+@pytest.mark.parametrize("known", [True, False])
+@virtual
+async def test_more_than_the_length_is_refused(known: bool) -> None:
+    """By a declared length before a byte; of a chunked body nothing beyond the length is kept."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 10")
+        make = patch if known else patch_chunked
+        caller = house.call()
+        with suppress(*GONE):
+            await caller.say(make(target, 0, bytes(50)))
+        answer = await caller.answer("PATCH")
+        assert answer.status == 413
+        assert await offset(house, target) <= 10
+        assert house.desk.store._files == {}
+
+
+@virtual
+async def test_an_empty_upload_is_complete_at_once() -> None:
+    """In tus without a byte or a second request."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 0")
+        assert house.desk.store.published(id_of(target)) == b""
+
+
+@virtual
+async def test_complete_is_what_was_declared_in_the_words_of_the_ietf() -> None:
+    """All bytes of a known length are not yet a complete upload."""
+    async with open_house() as house:
+        said = head(
+            *(DRAFT, b"Upload-Complete: ?0", b"Upload-Length: 3", length(b"abc")),
+            method=b"POST",
+            target=b"/files/",
+            host=LOCAL,
+        )
+        caller = house.call()
+        await caller.say(said + b"abc")
+        informed = await caller.stream.receive_some(9999)
+        assert informed.startswith(b"HTTP/1.1 104 ")
+        answer = await caller.answer("POST")
+        assert (answer.status, answer.fields["upload-complete"]) == (201, "?0")
+        assert house.desk.store._files == {}
+        target = answer.fields["location"].encode()
+        assert target in informed
+        answer = await house.call().ask(append(target, 3, b"", whole=True), "PATCH")
+        assert answer.fields["upload-complete"] == "?1"
+        assert house.desk.store.published(id_of(target)) == b"abc"
+
+
+@virtual
+async def test_the_last_answer_can_be_asked_for_again() -> None:
+    """By a client that did not hear it; anything else is told that it is complete."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 3", CHUNK, body=b"abc")
+        assert (await house.call().ask(patch(target, 3, b""), "PATCH")).status == 204
+        answer = await house.call().ask(patch(target, 0, b"abc"), "PATCH")
+        assert (answer.status, answer.fields["upload-offset"]) == (409, "3")
+        assert await offset(house, target) == 3
+
+
+# --- checksums --------------------------------------------------------------------------------
+
+SUMS = {
+    "sha1": lambda data: hashlib.sha1(data).digest(),
+    "sha256": lambda data: hashlib.sha256(data).digest(),
+    "md5": lambda data: hashlib.md5(data).digest(),
+    "crc32": lambda data: zlib.crc32(data).to_bytes(4, "big"),
+}
+
+
+def checksum(algorithm: str, data: bytes) -> bytes:
+    """The field with the checksum of *data*."""
+    value = base64.b64encode(SUMS[algorithm](data)).decode()
+    return f"Upload-Checksum: {algorithm} {value}".encode()
+
+
+@pytest.mark.parametrize("algorithm", SUMS)
+@pytest.mark.parametrize("trailer", [False, True])
+@virtual
+async def test_a_damaged_body_never_was(algorithm: str, trailer: bool) -> None:
+    """Said before it or behind it; and the same place is written again."""
+
+    def said(data: bytes, of: bytes) -> bytes:
+        field = checksum(algorithm, of)
+        if not trailer:
+            return patch(target, 3, data, field)
+        return patch_chunked(target, 3, data, b"Trailer: Upload-Checksum", behind=field + b"\r\n")
+
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 9", CHUNK, body=b"abc")
+        answer = await house.call().ask(said(b"dxf", b"def"), "PATCH")
+        assert (answer.status, answer.code) == (460, "checksum-mismatch")
+        assert await offset(house, target) == 3
+        answer = await house.call().ask(said(b"def", b"def"), "PATCH")
+        assert (answer.status, answer.fields["upload-offset"]) == (204, "6")
+        assert (await house.call().ask(patch(target, 6, b"ghi"), "PATCH")).status == 204
+        assert house.desk.store.published(id_of(target)) == b"abcdefghi"
+
+
+@virtual
+async def test_a_body_with_a_checksum_that_breaks_off_is_thrown_away() -> None:
+    """Against the rule that what came is kept: nobody can say whether it is right."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 100")
+        caller = house.call()
+        body = bytes(100)
+        await caller.say(patch(target, 0, body, checksum("sha1", body))[:-10])
+        await wait_all_tasks_blocked()
+        await caller.stream.aclose()
+        await wait_all_tasks_blocked()
+        assert await offset(house, target) == 0
+        answer = await house.call().ask(patch(target, 0, body, checksum("sha1", body)), "PATCH")
+        assert answer.status == 204
+
+
+@virtual
+async def test_a_checksum_that_was_announced_has_to_come() -> None:
+    """Else the body does not count."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 9")
+        said = patch_chunked(target, 0, b"abc", b"Trailer: Upload-Checksum")
+        assert (await house.call().ask(said, "PATCH")).status == 400
+        assert await offset(house, target) == 0
+
+
+# --- concatenation ----------------------------------------------------------------------------
+
+
+@virtual
+async def test_an_upload_is_put_together_from_others() -> None:
+    """In the given order, one of them twice; the parts themselves are never published."""
+    async with open_house() as house:
+        parts = []
+        for body in (b"abc", b"", b"defg"):
+            line = b"Upload-Length: %d" % len(body)
+            parts.append(await created(house, line, CHUNK, b"Upload-Concat: partial", body=body))
+        urls = b" ".join([parts[0], parts[2], parts[1], b"http://localhost" + parts[0]])
+        target = await created(house, b"Upload-Concat: final;" + urls)
+        while (await house.call().ask(tus(b"HEAD", target), "HEAD")).fields.get(
+            "upload-offset"
+        ) is None:
+            await wait_all_tasks_blocked()
+        assert house.desk.store.published(id_of(target)) == b"abcdefgabc"
+        assert len(house.desk.store._files) == 1
+        answer = await house.call().ask(patch(target, 10, b"x"), "PATCH")
+        assert answer.status == 403
+
+
+@virtual
+async def test_parts_may_be_whole_later() -> None:
+    """Until then nobody is told an offset; the length as soon as all are known."""
+    async with open_house() as house:
+        first = await created(house, b"Upload-Length: 3", b"Upload-Concat: partial")
+        second = await created(house, b"Upload-Defer-Length: 1", b"Upload-Concat: partial")
+        target = await created(house, b"Upload-Concat: final;" + first + b" " + second)
+        answer = await house.call().ask(tus(b"HEAD", target), "HEAD")
+        assert "upload-offset" not in answer.fields
+        assert answer.fields["upload-concat"].startswith("final;/files/")
+        await house.call().ask(patch(second, 0, b"def", b"Upload-Length: 3"), "PATCH")
+        assert (await house.call().ask(patch(first, 0, b"abc"), "PATCH")).status == 204
+        while house.desk.store._files == {}:
+            await wait_all_tasks_blocked()
+        assert house.desk.store.published(id_of(target)) == b"abcdef"
+
+
+@virtual
+async def test_what_is_no_part_is_not_taken_for_one() -> None:
+    """Unknown, foreign, of another server, or an upload of its own: before a byte is copied."""
+    async with open_house() as house:
+        own = await created(house, b"Upload-Length: 3")
+        for url, status in (
+            (own, 400),
+            (b"/files/" + b"A" * 24, 404),
+            (b"../../etc/passwd", 404),
+            (b"http://evil.example" + own, 400),
+            (b"", 400),
+        ):
+            said = tus(b"POST", b"/files/", b"Upload-Concat: final;" + url)
+            answer = await house.call().ask(said, "POST")
+            assert answer.status == status, url
+            assert "tus-resumable" in answer.fields
+
+
+@virtual
+async def test_putting_together_can_be_cancelled() -> None:
+    """While it waits for a part that never comes."""
+    async with open_house() as house:
+        part = await created(house, b"Upload-Length: 3", b"Upload-Concat: partial")
+        target = await created(house, b"Upload-Concat: final;" + part)
+        await wait_all_tasks_blocked()
+        assert (await house.call().ask(tus(b"DELETE", target), "DELETE")).status == 204
+        assert (await house.call().ask(tus(b"HEAD", target), "HEAD")).status == 404
+        assert (await house.call().ask(tus(b"DELETE", part), "DELETE")).status == 204
+
+
+# --- endings ----------------------------------------------------------------------------------
+
+
+@virtual
+async def test_deleted_it_is_as_if_it_had_never_been() -> None:
+    """Unfinished and complete; the file goes too."""
+    async with open_house() as house:
+        for body in (b"ab", b"abc"):
+            target = await created(house, b"Upload-Length: 3", CHUNK, body=body)
+            assert (await house.call().ask(tus(b"DELETE", target), "DELETE")).status == 204
+            for method in ("HEAD", "DELETE", "PATCH"):
+                said = patch(target, 3, b"") if method == "PATCH" else None
+                answer = await house.call().ask(said or tus(method.encode(), target), method)
+                assert answer.status == 404
+                assert "upload-offset" not in answer.fields
+        assert house.desk.store._files == {}
+
+
+@virtual
+async def test_what_nobody_goes_on_with_expires() -> None:
+    """Not while somebody holds it; then it is gone for good, and says so."""
+    async with open_house() as house:
+        idle = await created(house, b"Upload-Length: 3")
+        busy = await created(house, b"Upload-Length: 3")
+        holder = house.call()
+        await holder.say(patch(busy, 0, b"abc")[:-1])
+        await wait_all_tasks_blocked()
+        answer = await house.call().ask(tus(b"HEAD", idle), "HEAD")
+        assert "upload-expires" in answer.fields
+        assert await house.desk.uploads.sweep(house.desk.uploads._now() + 9) == 1
+        assert (await house.call().ask(tus(b"HEAD", idle), "HEAD")).status == 410
+        await holder.say(b"c")
+        assert (await holder.answer("PATCH")).status == 204
+        upload = await house.desk.uploads.find(id_of(busy))
+        assert upload.state is State.PUBLISHED
+
+
+# --- pages of other origins -------------------------------------------------------------------
+
+APP = Origin("https", "app.example", 443)
+
+
+@virtual
+async def test_a_page_that_is_allowed_sees_every_answer() -> None:
+    """Also a refusal: without the fields it would try for ever."""
+    origin = b"Origin: https://app.example"
+    async with open_house(origins=(APP,)) as house:
+        for said, method in (
+            (tus(b"POST", b"/files/", origin, b"Upload-Length: 3"), "POST"),
+            (tus(b"POST", b"/files/", origin), "POST"),
+            (tus(b"HEAD", b"/files/" + b"A" * 24, origin), "HEAD"),
+            (head(origin, target=b"/nowhere", host=LOCAL), "GET"),
+        ):
+            answer = await house.call().ask(said, method)
+            assert answer.fields["access-control-allow-origin"] == "https://app.example"
+            assert "Upload-Offset" in answer.fields["access-control-expose-headers"]
+            assert answer.fields["vary"] == "Origin"
+        asks = b"Access-Control-Request-Method: PATCH"
+        request = head(origin, asks, method=b"OPTIONS", target=b"/files/x", host=LOCAL)
+        request = request.replace(b"/files/x", b"/files/" + b"A" * 24)
+        answer = await house.call().ask(request, "OPTIONS")
+        assert "PATCH" in answer.fields["access-control-allow-methods"]
+        assert "Tus-Resumable" in answer.fields["access-control-allow-headers"]
+
+
+@virtual
+async def test_a_foreign_page_learns_nothing_and_changes_nothing() -> None:
+    """By default there is no list."""
+    async with open_house() as house:
+        origin = b"Origin: https://evil.example"
+        answer = await house.call().ask(
+            tus(b"POST", b"/files/", origin, b"Upload-Length: 3"), "POST"
+        )
+        assert answer.status == 403
+        assert not any(name.startswith("access-control") for name in answer.fields)
+        asked = head(origin, b"Access-Control-Request-Method: POST", method=b"OPTIONS", host=LOCAL)
+        answer = await house.call().ask(asked, "OPTIONS")
+        assert not any(name.startswith("access-control") for name in answer.fields)
