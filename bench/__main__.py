@@ -5,8 +5,10 @@ Run it when nothing else runs.  Figures drift between runs; what counts is the l
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +16,7 @@ from statistics import median
 
 import trio
 
-from bench import core, load, servers
+from bench import core, http, load, servers
 
 GIB = 1 << 30
 MB = 1e6
@@ -22,16 +24,14 @@ ROUNDS = 5
 
 
 def main() -> None:
-    """Every scenario, a row each."""
+    """Every scenario, or those named on the command line; a row each."""
     scratch = Path(tempfile.mkdtemp(prefix="uploadd-bench-", dir="/dev/shm"))
     try:
         print("| scenario | uploadd: median (min - max) | beside it | ratio |")
         print("|---|---|---|---|")
-        small_uploads(scratch)
-        stop_and_wait(scratch)
-        websocket(scratch)
-        downloads(scratch)
-        idle_sessions(scratch)
+        for scenario in SCENARIOS:
+            if not sys.argv[1:] or scenario.__name__ in sys.argv[1:]:
+                scenario(scratch)
     finally:
         shutil.rmtree(scratch)
 
@@ -101,6 +101,50 @@ def websocket(scratch: Path) -> None:
         row(f"1 GiB, WebSocket, {size}, durable", "MB/s", figures[2], "written", figures[0])
 
 
+def tus(scratch: Path) -> None:
+    """Beside @tus/server."""
+    if not servers.install_node_peer():
+        print("| tus | no node or no registry: not compared | | |")
+        return
+    source = scratch / "source.bin"
+    source.write_bytes(os.urandom(1 << 20) * 2048)
+    ours, theirs = scratch / "tus-written", scratch / "tus-node"
+    with (
+        servers.uploadd(ours, "durability.ack=written") as (written, pid),
+        servers.uploadd(scratch / "tus-durable") as (durable, _),
+        servers.node_tus(theirs) as (node, node_pid),
+    ):
+
+        def patch(port: int, path: str, folder: Path, connections: int) -> float:
+            rate = http.patch(port, path, source, connections)
+            for file in folder.iterdir():
+                if file.is_file():
+                    file.unlink()  # tmpfs: costs nothing, and memory is not endless
+            return rate / MB
+
+        for connections in (1, 4):
+            cpu = [servers.cpu(pid), servers.cpu(node_pid)]
+            figures = rounds(
+                lambda: patch(written, "/files/", ours, connections),  # noqa: B023
+                lambda: patch(node, "/files", theirs, connections),  # noqa: B023
+                lambda: patch(durable, "/files/", scratch / "tus-durable", connections),  # noqa: B023
+            )
+            used = [servers.cpu(pid) - cpu[0], servers.cpu(node_pid) - cpu[1]]
+            what = f"tus PATCH of 2 GiB, {connections} connections"
+            row(f"{what}, written", "MB/s", figures[0], "@tus/server", figures[1])
+            row(f"{what}, durable", "MB/s", figures[2], "written", figures[0])
+            row(f"{what}, processor time", "s", used[:1], "@tus/server", used[1:])
+        source.unlink()
+        figures = rounds(
+            lambda: http.small(durable, "/files/", 4000, 10240, 32),
+            lambda: http.small(node, "/files", 2000, 10240, 32),
+            lambda: http.small(written, "/files/", 4000, 10240, 32),
+        )
+        what = "tus creation with 10 KiB, 32 connections"
+        row(f"{what}, durable", "/s", figures[0], "@tus/server", figures[1])
+        row(f"{what}, written", "/s", figures[2], "@tus/server", figures[1])
+
+
 def downloads(scratch: Path) -> None:
     folder = scratch / "down"
     with servers.uploadd(folder) as (port, _):
@@ -140,6 +184,8 @@ def idle_sessions(scratch: Path) -> None:
         grown = (servers.rss(pid) - before) / (1 << 20)
     row("2 000 idle sessions, growth of RSS", "MiB", [grown])
 
+
+SCENARIOS = (small_uploads, stop_and_wait, websocket, tus, downloads, idle_sessions)
 
 if __name__ == "__main__":
     main()

@@ -37,16 +37,32 @@ def uploadd(folder: Path, *settings: str) -> Iterator[tuple[int, int]]:
             process.wait()
 
 
+NODE_PACKAGES = ("ws@8", "bufferutil@4", "@tus/server@2.4.5", "@tus/file-store@2.1.1")
+
+
 def install_node_peer() -> bool:
-    """Have ws and bufferutil in `PEERS`; False without node or without a registry."""
+    """Have NODE_PACKAGES in `PEERS`; False without node or without a registry."""
     if not shutil.which("npm"):
         return False
-    if not (PEERS / "node_modules" / "ws").exists():
+    if not (PEERS / "node_modules" / "@tus" / "file-store").exists():
         PEERS.mkdir(exist_ok=True)
-        command = ["npm", "install", "--silent", "--prefix", str(PEERS), "ws@8", "bufferutil@4"]
+        command = ["npm", "install", "--silent", "--prefix", str(PEERS), *NODE_PACKAGES]
         if subprocess.run(command, capture_output=True).returncode:
             return False
     return True
+
+
+@contextmanager
+def node_tus(folder: Path) -> Iterator[tuple[int, int]]:
+    """@tus/server on *folder*: its port and pid."""
+    folder.mkdir(exist_ok=True)
+    command = ["node", str(HERE / "peers" / "tus_server.mjs"), str(folder), str(PEERS)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline()), process.pid
+        finally:
+            process.kill()
 
 
 @contextmanager
@@ -94,6 +110,12 @@ def _wait_for(port: int) -> None:
         except ConnectionRefusedError:
             continue
         return
+
+
+def cpu(pid: int) -> float:
+    """Seconds of processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def rss(pid: int) -> int:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -23,11 +23,11 @@ _READY: Final = re.compile(r"^uploadd \S+ serves (?P<dir>.*) at (?P<url>http://\
 class Daemon:
     """``uploadd serve FOLDER`` on a free port.  Leaving the ``with`` block kills it.
 
-    *files* is how many descriptors it may have; None: as many as this process.
+    *under* is a command that runs it with less: fewer descriptors, fewer rights.
     """
 
-    def __init__(self, folder: Path, *args: str, files: int | None = None) -> None:
-        self.folder, self.args, self.files = folder, args, files
+    def __init__(self, folder: Path, *args: str, under: Sequence[str] = ()) -> None:
+        self.folder, self.args, self.under = folder, args, under
         self.url = ""
         self._lines: list[str] = []
         self._process: subprocess.Popen[str] | None = None
@@ -56,10 +56,11 @@ class Daemon:
         self.url = ""
         self._ready.clear()
         command = [sys.executable, "-m", "uploadd", "serve", str(self.folder), "--port", "0"]
-        if self.files is not None:
-            command = ["prlimit", f"--nofile={self.files}", *command]
         self._process = subprocess.Popen(
-            [*command, *self.args], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            [*self.under, *command, *self.args],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,))
         self._reader.start()

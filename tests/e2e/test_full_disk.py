@@ -19,8 +19,10 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.e2e.daemon import Daemon
 from tests.e2e.driver import PATIENCE, Bench, Plan, Sender, carry, opened, some_plan
 from tests.e2e.oracle import GROWING, LEDGER, History, read_history, verify
+from tests.e2e.test_kernel_path import Peer, head, send_from, stored
 from tests.e2e.zygote import Zygote
 from uploadd.errors import Incomplete, NoSpace
 from uploadd.protocol.upload import State, Upload
@@ -322,3 +324,31 @@ def limited(dir: str, history: str) -> int:
 
     trio.run(main)
     return offsets[0]
+
+
+# --- a body that the kernel moves ---------------------------------------------------------------
+
+
+def test_an_answer_comes_although_bytes_were_in_the_pipe(disk: Disk) -> None:
+    """507 while the peer still sends; HEAD stays 200, and it goes on when there is room."""
+    data = random.Random(1).randbytes(8 * MIB)
+    with Daemon(disk.store, "--set", "storage.min_free=1 MiB") as daemon:
+        daemon.start()
+        with Peer(daemon) as peer:
+            target = peer.create(len(data))
+        disk.fill(but=3 * MIB)
+        with Peer(daemon) as peer:
+            peer.patch(target, 0, len(data))
+            send_from(peer, data, 0)
+            answer = peer.answer()
+            assert answer.status == 507
+            assert int(answer.fields["retry-after"]) > 0
+        at = head(daemon, target, ends=False)
+        assert 0 < at <= 3 * MIB
+        disk.free()
+        with Peer(daemon) as peer:
+            peer.patch(target, at, len(data) - at)
+            send_from(peer, data, at)
+            assert peer.answer().status == 204
+        assert stored(daemon, target) == data
+        assert "Traceback" not in daemon.log, daemon.log

@@ -29,8 +29,8 @@ SETTINGS: Final = [
 ]
 MOST_MEMORY: Final = 100 << 20
 """Bytes that the daemon may have grown by: its budget, what the library holds, and Python."""
-FILES: Final = 1024
-"""Descriptors that the daemon may have: what a shell gives."""
+FEW_FILES: Final = ("prlimit", "--nofile=1024")
+"""As many descriptors as a shell gives."""
 STEP: Final = 16 * 1024
 STEPS: Final = 10
 SEED: Final = 20261120
@@ -494,7 +494,7 @@ class Good:
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One daemon for all attacks: they add up."""
-    with Daemon(tmp_path_factory.mktemp("hostile"), *SETTINGS, files=FILES) as daemon:
+    with Daemon(tmp_path_factory.mktemp("hostile"), *SETTINGS, under=FEW_FILES) as daemon:
         daemon.start()
         yield daemon
 

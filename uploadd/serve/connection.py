@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 from contextlib import suppress
+from itertools import count
 from typing import Final
 
 import h11
@@ -55,6 +56,7 @@ class FrontDoor:
         self.failures = 0
         """Conversations that ended by an error of ours."""
         self._draining = False
+        self._name, self._numbers = secrets.token_hex(4), count(1)
         self._idle: set[trio.CancelScope] = set()
         self._data = trio.CapacityLimiter(16)
         self._conversations = Conversations(uploads, assembling, budget, rules, version, self._data)
@@ -83,7 +85,7 @@ class FrontDoor:
         """One request after another, in order."""
         gate = HeadGate()
         while not self._draining:
-            request_id = secrets.token_hex(8)
+            request_id = f"{self._name}-{next(self._numbers):x}"
             try:
                 head = await self._head(stream, gate)
             except UploadError as error:
