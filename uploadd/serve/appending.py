@@ -9,8 +9,8 @@ from __future__ import annotations
 import fcntl
 import sys
 import termios
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import trio
@@ -28,6 +28,9 @@ SLICE: Final = 16 << 20
 """Bytes of one turn in a thread."""
 LEAST_PULL: Final = 64 << 10
 """Fewer that are ready are sooner read and written."""
+LEAST_RATE: Final = 1024
+"""Bytes a second that a body must bring, over PACE_SECONDS."""
+PACE_SECONDS: Final = 60.0
 CREDIT: Final = 1 << 20
 """The least that may come when all before it is durable."""
 
@@ -126,6 +129,35 @@ class Writer:
             await self._holder.moved()
 
 
+class Pace:
+    """How fast a body comes: slower than LEAST_RATE over a minute, it holds its claim for nothing.
+
+    The clock stands still while it is us who do not read.
+    """
+
+    def __init__(self) -> None:
+        self._began, self._count = trio.current_time(), 0
+
+    def came(self, count: int) -> None:
+        """*count* bytes came.  Raises TooSlow."""
+        self._count += count
+        seconds = trio.current_time() - self._began
+        if seconds >= PACE_SECONDS:
+            if self._count < LEAST_RATE * seconds:
+                raise errors.TooSlow(
+                    f"the body came with {self._count / seconds:.0f} bytes a second",
+                    hint=f"at least {LEAST_RATE} a second; what came is kept, and can be resumed",
+                )
+            self._began, self._count = trio.current_time(), 0
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """While the block runs nothing is read."""
+        began = trio.current_time()
+        yield
+        self._began += trio.current_time() - began
+
+
 class Body(Writer):
     """The whole body of *exchange*, for one upload."""
 
@@ -134,6 +166,7 @@ class Body(Writer):
     ) -> None:
         super().__init__(uploads, claim, holder, share)
         self._exchange = exchange
+        self._pace = Pace()
 
     async def take(self) -> None:
         """Write all of it.  Raises LengthExceeded, StoreError, TooSlow, BrokenResourceError:
@@ -161,12 +194,15 @@ class Body(Writer):
     async def _read(self) -> None:
         """Read and write in turn."""
         while True:
-            await self._share.room()
-            await self.credit()
+            with self._pace.held_back():
+                await self._share.room()
+                await self.credit()
             data = await self._exchange.receive_body()
             if not data:
                 return
-            await self.write(data)
+            self._pace.came(len(data))
+            with self._pace.held_back():
+                await self.write(data)
 
     async def _pull(self, store: Pulls, socket: trio.socket.SocketType) -> None:
         """Let the kernel move it; what is not worth a turn in a thread is read and written."""
@@ -174,7 +210,8 @@ class Body(Writer):
         if first:
             await self.write(first)
         while left:
-            await self.credit()
+            with self._pace.held_back():
+                await self.credit()
             with trio.move_on_after(IDLE) as patience:
                 await trio.lowlevel.wait_readable(socket)
             if patience.cancelled_caught:
@@ -182,9 +219,11 @@ class Body(Writer):
             if _ready(socket) < min(left, LEAST_PULL):
                 data = await self._exchange.receive_body()
                 await self.write(data)
-                left -= len(data)
+                count = len(data)
             else:
-                left -= await self._slice(store, socket, left)
+                count = await self._slice(store, socket, left)
+            left -= count
+            self._pace.came(count)
 
     async def _slice(self, store: Pulls, socket: trio.socket.SocketType, left: int) -> int:
         """One turn in a thread; how many bytes were moved."""
