@@ -188,3 +188,18 @@ async def test_a_long_upload_is_flushed_alone_and_published(tmp_path: Path) -> N
         other = await r.written(bytes(ALONE), length=ALONE, name="other")
         await r.uploads.complete(other)
         assert len(watched(r)[0].published("other")) == ALONE
+
+
+async def test_what_grows_is_not_taken_for_abandoned_after_a_crash(tmp_path: Path) -> None:
+    """However long one claim has held it: each time bytes are remembered, so is the time."""
+    times = iter(range(100, 200))
+    async with rings(tmp_path, now=lambda: float(next(times))) as r:
+        upload, claim = r.new()
+        seen = []
+        for _ in range(3):
+            await r.append(claim, b"data")
+            await r.commit.settle(upload)
+            seen.append((await remembered(r, upload)).modified)
+        assert seen == sorted(seen)
+        assert seen[0] >= 100
+        assert len(set(seen)) == 3

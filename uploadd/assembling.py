@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import suppress
 from typing import Final
 
 import trio
 
 from uploadd.claim import Claim
-from uploadd.errors import UploadError
+from uploadd.errors import StoreError, UploadError
 from uploadd.protocol.requests import parts_of
 from uploadd.protocol.upload import Input, State, Upload, accept
 from uploadd.uploads import Uploads
@@ -21,6 +22,8 @@ log = logging.getLogger("uploadd.assembling")
 STEP: Final = 64 << 20
 """Bytes of one turn in a thread."""
 AT_ONCE: Final = 4
+PAUSE: Final = 5.0
+"""Seconds until it is tried again after the disk failed."""
 
 
 class Assembling:
@@ -29,22 +32,54 @@ class Assembling:
     def __init__(self, uploads: Uploads) -> None:
         self._uploads = uploads
         self._busy = trio.CapacityLimiter(AT_ONCE)
-        self._send, self._receive = trio.open_memory_channel[Upload](math.inf)
+        self._send, self._receive = trio.open_memory_channel[tuple[Upload, trio.Event]](math.inf)
 
-    def start(self, upload: Upload) -> None:
-        """Put *upload* together from the parts that it names."""
-        self._send.send_nowait(upload)
+    async def begin(self, upload: Upload) -> None:
+        """Put *upload* together from the parts that it names, which are `pinned` until it is."""
+        taken = trio.Event()
+        self._send.send_nowait((upload, taken))
+        await taken.wait()
 
-    async def run(self) -> None:
-        """Go on with what the last daemon left, then with what comes."""
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Go on with what the last daemon left, then with what comes.
+
+        Started, nobody can end the parts that are needed.
+        """
         async with trio.open_nursery() as nursery:
             for upload in await self._uploads.unfinished():
                 if parts_of(upload.echo):
-                    nursery.start_soon(self._assemble, upload)
-            async for upload in self._receive:
-                nursery.start_soon(self._assemble, upload)
+                    await nursery.start(self._keep_on, upload)
+            task_status.started()
+            async for upload, taken in self._receive:
+                await nursery.start(self._keep_on, upload)
+                taken.set()
+
+    async def _keep_on(
+        self, upload: Upload, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Until it is complete, or cannot be any more."""
+        with self._uploads.pinned(parts_of(upload.echo)):
+            task_status.started()
+            while True:
+                if await self._tried(upload):
+                    return
+                await trio.sleep(PAUSE)
+
+    async def _tried(self, upload: Upload) -> bool:
+        """One attempt; whether there is to be no other."""
+        try:
+            await self._assemble(upload)
+        except StoreError as error:
+            log.warning("putting together %s: %s; trying again", upload.id, error)
+            return False
+        except UploadError as error:
+            log.warning("cannot put together %s: %s", upload.id, error)
+            with suppress(UploadError):
+                await self._uploads.cancel(upload)
+        return True
 
     async def _assemble(self, upload: Upload) -> None:
+        """Raises UploadError."""
         scope = trio.CancelScope()
 
         def stop(error: UploadError) -> None:
@@ -53,25 +88,26 @@ class Assembling:
         def fault(error: Exception) -> None:
             log.error("putting together %s: %r", upload.id, error)
 
+        claim = self._uploads.contend(upload, stop, lambda: None, fault)
         try:
-            claim = self._uploads.contend(upload, stop, lambda: None, fault)
-            try:
-                with scope:
-                    await self._uploads.settle(claim)
+            with scope:
+                await self._uploads.settle(claim)
+                if upload.length is None or claim.run.received < upload.length:
                     await self._copy_all(claim)
-                    await self._uploads.complete(upload, claim=claim)
-                    log.info("put together %s, %d bytes", upload.id, upload.length)
-            finally:
-                self._uploads.release(claim)
-        except UploadError as error:
-            log.warning("cannot put together %s: %s", upload.id, error)
+                await self._uploads.complete(upload, claim=claim)
+                log.info("put together %s, %d bytes", upload.id, upload.length)
+        finally:
+            self._uploads.release(claim)
+        if isinstance(claim.ended, StoreError):  # else somebody has ended it, and knows
+            raise claim.ended
 
     async def _copy_all(self, claim: Claim) -> None:
         """Append every part, whole; those that are not whole yet are waited for."""
-        upload, at, total = claim.upload, 0, 0
+        upload, at = claim.upload, 0
         parts = [await self._whole(id) for id in parts_of(upload.echo)]
         total = sum(part.length or 0 for part in parts)
         if upload.length is None:
+            await self._uploads.room_for(total)
             upload.declare(total)
             claim.run.end = None
         async with self._busy:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 import trio
 
 from uploadd.errors import UploadError
 from uploadd.protocol.upload import Run, Upload
+
+QUIET: Final = 1.0
+"""Seconds without a byte after which a holder is not left alone by who means to go on."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,9 +46,14 @@ class Claim:
             self._call(partial(self.on_stop, error))
 
     def is_beyond(self, at: int) -> bool:
-        """Whether bytes behind *at* have come already: whoever means to go on there is late."""
+        """Whether bytes behind *at* are coming: whoever means to go on there is late."""
         here = self.run.received + self.pulling
-        return self.ended is None and self.run.fence >= 0 and here > at
+        return self.ended is None and self.run.fence >= 0 and here > at and not self.quiet
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come for QUIET: it need not be left alone any more."""
+        return trio.current_time() - self.heard >= QUIET and not self.pulling
 
     def moved(self) -> None:
         """Tell the holder that the durable offset, the state or what is written has changed."""

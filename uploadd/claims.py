@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import trio
@@ -17,8 +19,6 @@ from uploadd.store.contract import Store
 
 LET_GO: Final = 1.0
 """Seconds that an old holder has to be released in; after that it is stuck in the disk."""
-QUIET: Final = 1.0
-"""Seconds without a byte after which a holder is not left alone by who asks for the offset."""
 
 
 class Claims(ABC):
@@ -34,6 +34,7 @@ class Claims(ABC):
         self._claims: dict[str, list[Claim]] = {}
         self._ending: dict[str, Upload] = {}  # gone, and the ledger does not know it yet
         self._movements: dict[str, trio.Event] = {}
+        self._pins: Counter[str] = Counter()
         commit.moved, commit.failed = self._moved, self._failed
 
     @abstractmethod
@@ -98,18 +99,20 @@ class Claims(ABC):
         """Make `offset` the place where the next append will go on: what was taken is flushed.
 
         The holder keeps the upload as long as its bytes move, unless that *ends*.
-        Raises HolderStuck, StoreError, Gone.
+        Raises HolderStuck, Gone.
         """
         claims = self._claims.get(upload.id)
-        quiet = claims and trio.current_time() - claims[-1].heard >= QUIET
-        if upload.state is not State.RECEIVING or not (claims and (ends or quiet)):
-            await self.commit.settle(upload)
-            return
-        claim = self.contend(upload, _ignore, _nothing, _ignore)
-        try:
-            await self.settle(claim)
-        finally:
-            self.release(claim)
+        broken = self.store.failed(upload.id)  # only who holds it may mend it
+        wanted = broken or (claims and (ends or claims[-1].quiet))
+        with suppress(StoreError):  # what is durable stays so, and that is told
+            if upload.state is not State.RECEIVING or not wanted:
+                await self.commit.settle(upload)
+                return
+            claim = self.contend(upload, _ignore, _nothing, _ignore)
+            try:
+                await self.settle(claim)
+            finally:
+                self.release(claim)
 
     async def _let_go(self, upload: Upload, claims: Sequence[Claim]) -> None:
         """Wait until *claims*, which are stopped, are released.  Raises HolderStuck."""
@@ -157,6 +160,16 @@ class Claims(ABC):
             claim.moved()
         if (event := self._movements.pop(upload.id, None)) is not None:
             event.set()
+
+    @contextmanager
+    def pinned(self, ids: Collection[str]) -> Iterator[None]:
+        """Let nobody end the uploads *ids* while the block runs: others are made of them."""
+        self._pins.update(ids)
+        try:
+            yield
+        finally:
+            self._pins.subtract(ids)
+            self._pins += Counter()  # forget those that nobody needs
 
     async def movement(self, upload: Upload) -> None:
         """Wait until the durable offset or the state of *upload* has changed."""

@@ -36,7 +36,7 @@ class Commit:
     """Run `run` in the daemon's nursery; everybody else calls the verbs.
 
     *moved* is told of every upload whose durable offset or state changed, *failed* of every one
-    that the medium refused: both are called on the loop, once a batch, and must not raise.
+    that the medium refused: on the loop, once a batch.  They must not raise.
     """
 
     def __init__(
@@ -77,14 +77,18 @@ class Commit:
     def release(self, upload: Upload) -> None:
         """Make durable what is written and let go of the descriptor; nobody appends now."""
         work = self._agenda.work(upload)
-        work.release = True
-        work.save |= upload.enrolled
+        work.release, work.save = True, work.save or upload.enrolled
         self._agenda.at_once()
 
     def enrol(self, upload: Upload) -> None:
         """Give a new upload its durable row; `moved` tells when it has one."""
         self._agenda.work(upload).save = True
         self._agenda.at_once()
+
+    async def remember(self, upload: Upload) -> None:
+        """Write down how *upload* stands; durable when it returns.  Raises StoreError."""
+        self._agenda.work(upload).save = True
+        await self._agenda.done(self._agenda.work(upload))
 
     async def settle(self, upload: Upload) -> None:
         """Wait until what is written now is durable and remembered.  Raises StoreError."""
@@ -128,7 +132,7 @@ class Commit:
             upload.id not in self._alone
             and not self._store.unflushed(upload.id)
             and upload.id not in self._in_batch
-            and (work is None or not (work.newly or (work.save and not upload.enrolled)))
+            and (work is None or not work.newly)
         )
 
     # --- the task ---------------------------------------------------------------------------
@@ -204,14 +208,7 @@ class Commit:
             return
         inodes = await self._store.inodes([w.upload.id for w in wanted])
         for work in wanted:
-            upload = work.upload
-            try:
-                upload.complete(work.newly)
-            except UploadError as error:  # what became durable is remembered all the same
-                work.path, work.refusal = None, error
-            else:
-                upload.intent, upload.inode = work.path, inodes.get(upload.id)
-                upload.modified = self._now()
+            work.intend(inodes.get(work.upload.id), self._now())
 
     async def _remember(self, works: list[Work]) -> None:
         entries = Entries()
@@ -219,6 +216,8 @@ class Commit:
         for work in writing:
             if self._store.nameless(work.upload.id):
                 work.newly = NOTHING  # held once it has its name; until then it is unflushed
+            if work.newly:  # after a crash nobody may take it for abandoned
+                work.upload.modified = self._now()
             held = work.upload.held.union(work.newly)
             entries.rows.append(row(work.upload, held, self._ledger.boot))
             if work.event is not None:

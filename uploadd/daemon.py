@@ -55,7 +55,7 @@ async def serve(config: Config, *, on_ready: Callable[[str], None]) -> None:
         door = FrontDoor(uploads, assembling, budget, rules, version=__version__)
         async with trio.open_nursery() as services:
             await services.start(uploads.commit.run)
-            services.start_soon(assembling.run)
+            await services.start(assembling.run)
             services.start_soon(_keep_alive, door)
             services.start_soon(_expire, uploads, config.storage.keep_unfinished)
             listeners = await listen(config.server.host, config.server.port)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import partial
 from typing import Final
 
 import trio
@@ -31,7 +32,7 @@ class Digests:
         What is missing is no mismatch: who completes the upload says so.
         Raises DigestMismatch, StoreError, or what *claim* was stopped for meanwhile.
         """
-        digest, at = hashlib.sha256(), 0
+        digest, at = hashlib.sha256(), 0  # in steps, so that cancelling waits for one
         while at < length:
             if claim is not None and claim.ended is not None:
                 raise claim.ended  # a takeover does not wait for gigabytes
@@ -45,3 +46,22 @@ class Digests:
                 f"the bytes of upload {upload.id} do not have the digest that was announced",
                 hint="resume and finish again with the right digest, or cancel",
             )
+
+    async def read(self, fd: int, length: int) -> bytes:
+        """The SHA-256 of the *length* bytes of the open file *fd*.  Raises StoreError."""
+        digest, at = hashlib.sha256(), 0
+        while at < length:
+            step = partial(_read, fd, at, min(STEP, length - at), digest)
+            at += await trio.to_thread.run_sync(step, limiter=self._hashing)
+        return digest.digest()
+
+
+def _read(fd: int, at: int, count: int, digest: hashlib._Hash) -> int:
+    try:
+        data = os.pread(fd, count, at)
+    except OSError as error:
+        raise errors.StoreError(f"the file cannot be read: {error.strerror}") from error
+    if not data:
+        raise errors.StoreError(f"the file ends at {at}")
+    digest.update(data)
+    return len(data)

@@ -21,6 +21,7 @@ from uploadd.commit import Commit
 from uploadd.digests import Digests
 from uploadd.ledger import Ledger
 from uploadd.protocol import names
+from uploadd.protocol.requests import is_part
 from uploadd.protocol.upload import Input, State, Upload
 from uploadd.store.contract import Store
 
@@ -46,7 +47,7 @@ class Uploads(Claims):
         self._ledger, self._template = ledger, template
         self._live: WeakValueDictionary[str, Upload] = WeakValueDictionary()
         self._keys: WeakValueDictionary[tuple[str, str], Upload] = WeakValueDictionary()
-        self._digests = Digests(store)
+        self.digests = Digests(store)
         self._room = (0, float("-inf"))
 
     # --- create and find --------------------------------------------------------------------
@@ -142,9 +143,11 @@ class Uploads(Claims):
         if upload.state is State.PUBLISHED:
             return
         upload.check(Input.COMPLETE)
+        if is_part(upload.echo):
+            raise errors.NotAppendable(f"upload {upload.id} is a part: others are made of it")
         wanted = digest or upload.digest
         if wanted is not None and upload.length is not None:
-            await self._digests.check(upload, upload.length, wanted, claim)
+            await self.digests.check(upload, upload.length, wanted, claim)
         if upload.length == 0:
             await self.store.write(upload.id, 0, [b""], whole=True)
         await self.commit.publish(upload, self._path(upload))
@@ -164,6 +167,8 @@ class Uploads(Claims):
 
         Raises Gone, Conflict once it is complete, HolderStuck, StoreError.
         """
+        if self._pins[upload.id]:
+            raise errors.Conflict(f"another upload is being put together from {upload.id}")
         if upload.id in self._ending:
             await self.commit.forget(upload)  # there was no room; nobody is told before there is
         upload.check(Input.CANCEL)
@@ -200,7 +205,7 @@ class Uploads(Claims):
         for id in await self._ledger.stale(before):
             upload = await self.find(id)
             idle = upload.state is State.RECEIVING and id not in self._claims
-            if idle and upload.modified < before:
+            if idle and not self._pins[id] and upload.modified < before:
                 upload.move(Input.EXPIRE)
                 await self._end(upload)
                 count += 1

@@ -53,6 +53,16 @@ class Work:
             self.save or self.newly or self.path is not None or self.remove
         )
 
+    def intend(self, inode: int | None, now: float) -> None:
+        """Declare complete what is to be published; *inode* is what will be linked."""
+        try:
+            self.upload.complete(self.newly)
+        except UploadError as error:  # what became durable is remembered all the same
+            self.path, self.refusal = None, error
+        else:
+            self.upload.intent, self.upload.inode = self.path, inode
+            self.upload.modified = now
+
     def heard(self, outcome: Extents | StoreError) -> None:
         """Note what a flush has told."""
         if isinstance(outcome, StoreError):  # nothing beyond what is held is promised any more

@@ -268,3 +268,23 @@ def send_from(peer: Peer, data: bytes, at: int) -> None:
     """Send *data* from *at* on, as long as somebody takes it."""
     with suppress(OSError):
         peer.sock.sendall(memoryview(data)[at:])
+
+
+def test_after_a_disk_error_in_the_middle_the_connection_is_not_used_again(memory: Path) -> None:
+    """How much of the body had left the socket nobody knows: the rest is no request."""
+    small = ("prlimit", "--fsize=1500000")  # the ledger's ballast is smaller
+    with Daemon(memory, under=small) as daemon:
+        daemon.start()
+        with Peer(daemon) as peer:
+            target = peer.create(1_540_000)
+            peer.patch(target, 0, 1_540_000)
+            behind = b"GET /-/info HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            with suppress(OSError):
+                peer.sock.sendall(bytes(1_540_000) + behind)
+            answer = peer.answer()
+            assert answer.status == 507
+            assert answer.fields["connection"] == "close"
+            with pytest.raises(ConnectionError):
+                peer.answer()
+        assert daemon.alive
+        assert 0 < head(daemon, target, ends=False) <= 1_500_000

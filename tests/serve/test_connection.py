@@ -751,7 +751,7 @@ async def open_street(house: House) -> AsyncIterator[Caller]:
 
 
 async def test_a_published_file_is_served_and_an_unfinished_one_is_not() -> None:
-    """GET, HEAD, a range; 404 before it is published, 410 when it was cancelled."""
+    """GET, HEAD, a range; 404 before it is published, and when it was cancelled."""
     async with open_house() as house, open_street(house) as caller:
         peer = await house.desk.greeted()
         id = await peer.up(name="a.txt", length=10)
@@ -771,7 +771,7 @@ async def test_a_published_file_is_served_and_an_unfinished_one_is_not() -> None
         await peer.say(type="cancel", ref=1)
         await peer.hear_of("gone")
         answer = await caller.ask(get(f"/f/{other}".encode()))
-        assert (answer.status, answer.code) == (410, "gone")
+        assert (answer.status, answer.code) == (404, "not-found")
 
 
 async def test_a_file_that_was_changed_outside_is_not_served() -> None:

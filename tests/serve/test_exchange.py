@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.strategies import chunked
 from uploadd.errors import BadRequest, NotFound, StoreError, TooLarge, TooSlow
 from uploadd.serve import exchange as module
+from uploadd.serve import outlet
 from uploadd.serve.exchange import Exchange, FileSpan, linger
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -488,7 +489,7 @@ async def test_a_client_that_wants_no_more_gets_no_more(head: bytes) -> None:
 
 async def test_a_client_that_is_still_sending_sees_an_early_answer() -> None:
     """Over real TCP, one that sends all before it reads: a bare close would have reset it."""
-    body = bytes(module.LINGER_BYTES // 2)
+    body = bytes(outlet.LINGER_BYTES // 2)
     async with tcp() as (server, client):
         exchange = begin(server, put(len(body)))
         async with trio.open_nursery() as nursery:
@@ -523,7 +524,7 @@ async def test_a_client_whose_body_never_ends_is_held_back_and_sees_the_answer()
 
             nursery.start_soon(exchange.refuse, TooLarge("over the limit"))
             await trio.testing.wait_all_tasks_blocked(cushion=0.1)
-            assert sent > module.LINGER_BYTES
+            assert sent > outlet.LINGER_BYTES
             assert (await Client(client, b"PUT").answer())[0] == 413
             nursery.cancel_scope.cancel()
 
@@ -558,7 +559,7 @@ async def test_a_small_rest_that_does_not_come_ends_the_connection(
     ours, _ = memory()
     exchange = begin(ours, put(10))
     await exchange.refuse(NotFound("no"))
-    assert trio.current_time() == pytest.approx(module.LINGER_SECONDS)
+    assert trio.current_time() == pytest.approx(outlet.LINGER_SECONDS)
     assert not exchange.reusable
 
 
@@ -577,10 +578,10 @@ async def test_a_goodbye_reads_no_more_than_its_bound_and_lasts_no_longer_than_i
 ) -> None:
     """Whatever a peer sends that never ends."""
     ours, theirs = memory()
-    sent = module.LINGER_BYTES + 10_000_000
+    sent = outlet.LINGER_BYTES + 10_000_000
     await theirs.send_all(bytes(sent))
     await linger(ours)
-    assert trio.current_time() == pytest.approx(module.LINGER_SECONDS)
+    assert trio.current_time() == pytest.approx(outlet.LINGER_SECONDS)
     await theirs.send_eof()
     left = sum([len(data) async for data in ours])
     assert left == pytest.approx(10_000_000, abs=200_000)

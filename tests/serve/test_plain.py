@@ -249,6 +249,40 @@ async def test_a_form_whose_sender_goes_leaves_no_file() -> None:
 
 
 @virtual
+async def test_an_input_that_was_left_empty_is_no_file() -> None:
+    """Browsers send one all the same."""
+    async with open_house() as house:
+        said = form(part(b"", "f", "", "application/octet-stream"), part(b"data", "g", "x"))
+        answer = await house.call().ask(said, "POST")
+        assert [file["name"] for file in json.loads(answer.body)["files"]] == ["x"]
+        assert list(house.desk.store._files) == ["x"]
+
+
+@virtual
+async def test_the_limit_is_that_of_each_file() -> None:
+    """The form around them counts for nothing."""
+    async with open_house() as house:
+        house.desk.uploads.max_length = 1000
+        said = form(part(bytes(1000), "f", "x"), part(bytes(999), "f", "y"))
+        assert (await house.call().ask(said, "POST")).status == 201
+        caller = house.call()
+        with suppress(*GONE):
+            await caller.say(form(part(b"1", "f", "a"), part(bytes(1001), "f", "b")))
+        assert (await caller.answer("POST")).status == 413
+        assert set(house.desk.store._files) == {"x", "y"}
+
+
+@virtual
+async def test_a_put_of_a_part_of_a_file_is_no_file() -> None:
+    """``curl -C -`` sends one; stored, it would pass for the whole."""
+    async with open_house() as house:
+        said = put(b"/x", b"56789", b"Content-Range: bytes 5-9/10")
+        answer = await house.call().ask(said, "PUT")
+        assert answer.status == 400
+        assert nothing_is_left(house)
+
+
+@virtual
 async def test_what_is_no_form_is_another_media_type() -> None:
     """And is told how files are sent."""
     async with open_house() as house:

@@ -242,6 +242,19 @@ async def test_a_body_that_dribbles_is_let_go_and_kept() -> None:
         assert house.desk.store.published(id_of(target)) == bytes(1_000_000)
 
 
+@virtual
+async def test_a_disk_that_fails_does_not_make_head_fail() -> None:
+    """A 5xx there lets some clients begin again from nothing: what is durable is told."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 100", CHUNK, body=b"abc")
+        house.desk.store.fail_next["flush"] = 5
+        answer = await house.call().ask(patch(target, 3, b"def"), "PATCH")
+        assert answer.status == 500
+        for _ in range(3):
+            assert await offset(house, target) == 3
+        assert (await house.call().ask(patch(target, 3, b"def"), "PATCH")).status == 204
+
+
 # --- lengths ----------------------------------------------------------------------------------
 
 
@@ -276,7 +289,7 @@ async def test_more_than_the_length_is_refused(known: bool) -> None:
             await caller.say(make(target, 0, bytes(50)))
         answer = await caller.answer("PATCH")
         assert answer.status == 413
-        assert await offset(house, target) <= 10
+        assert await offset(house, target) == (0 if known else 10)
         assert house.desk.store._files == {}
 
 
@@ -321,6 +334,63 @@ async def test_the_last_answer_can_be_asked_for_again() -> None:
         answer = await house.call().ask(patch(target, 0, b"abc"), "PATCH")
         assert (answer.status, answer.fields["upload-offset"]) == (409, "3")
         assert await offset(house, target) == 3
+
+
+@virtual
+async def test_a_length_is_durable_when_it_is_acknowledged() -> None:
+    """Also when not a byte comes with it: after a crash nothing else would ever complete it."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Defer-Length: 1")
+        said = patch(target, 0, b"", b"Upload-Length: 7")
+        assert (await house.call().ask(said, "PATCH")).status == 204
+        found = await house.desk.ledger.find(id_of(target))
+        assert found is not None
+        assert found.length == 7
+
+
+@virtual
+async def test_a_creation_that_broke_off_before_it_was_answered_leaves_nothing() -> None:
+    """Nobody was told where it is."""
+    async with open_house() as house:
+        said = tus(b"POST", b"/files/", CHUNK, b"Upload-Length: 5000", body=bytes(5000))
+        caller = house.call()
+        await caller.say(said[:-1000])
+        await wait_all_tasks_blocked()
+        await caller.stream.aclose()
+        await trio.sleep(1)
+        assert house.desk.store._growing == {}
+
+
+@virtual
+async def test_who_waits_for_100_is_told_104_first_and_100_then() -> None:
+    """To h11 any interim answer ends the waiting, to a client only one does."""
+    async with open_house() as house:
+        caller = house.call()
+        said = head(
+            *(DRAFT, b"Upload-Complete: ?1", b"Expect: 100-continue", length(b"abc")),
+            method=b"POST",
+            target=b"/files/",
+            host=LOCAL,
+        )
+        await caller.say(said)
+        told = b""
+        while b"100 Continue" not in told:
+            told += await caller.stream.receive_some(9999)
+        assert told.startswith(b"HTTP/1.1 104 ")
+        await caller.say(b"abc")
+        assert (await caller.answer("POST")).status == 201
+
+
+@virtual
+async def test_a_creation_without_its_mark_is_no_empty_file() -> None:
+    """A proxy may have removed it."""
+    async with open_house() as house:
+        for lines in ((b"Upload-Length: 100",), ()):
+            request = head(*lines, method=b"POST", target=b"/files/", host=LOCAL)
+            answer = await house.call().ask(request, "POST")
+            assert answer.status == 412
+            assert "tus" in answer.body.decode().lower()
+        assert house.desk.store._files == {}
 
 
 # --- checksums --------------------------------------------------------------------------------
@@ -376,6 +446,19 @@ async def test_a_body_with_a_checksum_that_breaks_off_is_thrown_away() -> None:
         assert await offset(house, target) == 0
         answer = await house.call().ask(patch(target, 0, body, checksum("sha1", body)), "PATCH")
         assert answer.status == 204
+
+
+@virtual
+async def test_a_silent_body_with_a_checksum_holds_nobody_up() -> None:
+    """Nothing of it counts yet: who comes at the same place takes over."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 100")
+        body = bytes(100)
+        holder = house.call()
+        await holder.say(patch(target, 0, body, checksum("sha1", body))[:-10])
+        await trio.sleep(2)
+        assert (await house.call().ask(patch(target, 0, body), "PATCH")).status == 204
+        assert (await holder.answer("PATCH")).code == "taken-over"
 
 
 @virtual
@@ -444,6 +527,46 @@ async def test_what_is_no_part_is_not_taken_for_one() -> None:
             answer = await house.call().ask(said, "POST")
             assert answer.status == status, url
             assert "tus-resumable" in answer.fields
+
+
+@virtual
+async def test_a_part_that_is_needed_is_not_ended() -> None:
+    """Neither by who made it nor by the sweep, and it is never published by itself."""
+    async with open_house() as house:
+        part = await created(house, b"Upload-Length: 3", b"Upload-Concat: partial")
+        target = await created(house, b"Upload-Concat: final;" + part)
+        assert (await house.call().ask(tus(b"DELETE", part), "DELETE")).status == 409
+        assert await house.desk.uploads.sweep(house.desk.uploads._now() + 9) == 0
+        assert (await house.call().ask(append(part, 0, b"abc", whole=True), "PATCH")).status == 403
+        assert (await house.call().ask(tus(b"HEAD", part), "HEAD")).status == 200
+        assert target
+
+
+@virtual
+async def test_the_disk_may_fail_while_it_is_put_together() -> None:
+    """It is tried again."""
+    async with open_house() as house:
+        part = await created(
+            house, b"Upload-Length: 3", CHUNK, b"Upload-Concat: partial", body=b"abc"
+        )
+        house.desk.store.fail_next["read"] = 5
+        target = await created(house, b"Upload-Concat: final;" + part)
+        await trio.sleep(30)
+        assert house.desk.store.published(id_of(target)) == b"abc"
+
+
+@virtual
+async def test_the_limit_holds_for_what_is_put_together() -> None:
+    """Also when the lengths of the parts were put off."""
+    async with open_house(max_length=1000) as house:
+        house.desk.uploads.max_length = 1000
+        part = await created(house, b"Upload-Defer-Length: 1", b"Upload-Concat: partial")
+        target = await created(house, b"Upload-Concat: final;" + part + b" " + part)
+        said = patch(part, 0, bytes(900), b"Upload-Length: 900")
+        assert (await house.call().ask(said, "PATCH")).status == 204
+        await trio.sleep(1)
+        assert (await house.call().ask(tus(b"HEAD", target), "HEAD")).status == 404
+        assert house.desk.store._files == {}
 
 
 @virtual

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
-from uploadd.errors import UploadError
+from uploadd.errors import UploadError, VersionMismatch
 from uploadd.protocol import ietf, interop, tus
 from uploadd.protocol.checksums import Checksum
 from uploadd.protocol.fields import Field, problem_document
@@ -23,6 +23,7 @@ from uploadd.protocol.requests import (
     Standing,
     effective_method,
     essence,
+    has_body,
 )
 
 
@@ -77,6 +78,19 @@ def spoken(head: Head) -> Dialect:
         and (not row.methods or method in row.methods.split())
         and row.says(head)
     )
+
+
+def check_plain(head: Head) -> None:
+    """Refuse plain bytes where uploads are created, if they look like another dialect's.
+
+    Raises VersionMismatch: a proxy may have removed what marks it.
+    """
+    marks = (b"upload-length", b"upload-metadata", b"upload-defer-length", b"upload-concat")
+    if not has_body(head) or any(head.values(mark) for mark in marks):
+        raise VersionMismatch(
+            "a creation without Tus-Resumable or Upload-Complete",
+            hint=f"send Tus-Resumable: {tus.VERSION}; if you do, a proxy removes it",
+        )
 
 
 class Speaker(Protocol):

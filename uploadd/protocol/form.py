@@ -21,8 +21,8 @@ from uploadd.protocol.upload import Upload
 MEDIA_TYPE: Final = "multipart/form-data"
 MAX_PARTS: Final = 2000
 """Files and fields of one form."""
-MAX_FIELD: Final = 64 * 1024  # bytes of a field that is no file
-MAX_FIELDS: Final = 1 << 20  # bytes of all of them
+MAX_FIELDS: Final = 8 * 1024
+"""Bytes of all that is no file, names included: every file of the form keeps them."""
 MAX_BOUNDARY: Final = 70  # RFC 2046, 5.1.1
 
 
@@ -106,6 +106,7 @@ class Form:
             if event.filename is None:
                 self._field = event.name
                 self._text.clear()
+                self._count(len(event.name))
             else:
                 yield _file(event)
         elif event is None:
@@ -118,11 +119,14 @@ class Form:
 
     def _add(self, data: bytes | bytearray) -> None:
         self._text += data
-        self._texts += len(data)
-        if len(self._text) > MAX_FIELD or self._texts > MAX_FIELDS:
+        self._count(len(data))
+
+    def _count(self, count: int) -> None:
+        self._texts += count
+        if self._texts > MAX_FIELDS:
             raise BadRequest(
-                f"the field {(self._field or '')[:40]!r} is too long for one that is no file",
-                hint="at most 64 KiB each, 1 MiB in all",
+                "the fields of the form that are no files are too long",
+                hint=f"{MAX_FIELDS // 1024} KiB in all; send what is longer as a file",
             )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import islice
 from string import Formatter
 from typing import Final
 
@@ -62,7 +63,7 @@ def folders(path: str | None) -> str:
     Each is one safe component; ``.``, ``..`` and what nothing is left of are left out.
     """
     steps = (path or "").replace("\\", "/").split("/")[:-1]
-    return "/".join([safe for step in steps if (safe := sanitise(step, ""))][:DEEPEST])
+    return "/".join(islice((safe for step in steps if (safe := sanitise(step, ""))), DEEPEST))
 
 
 def expand(template: str, **fields: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from uploadd.errors import BadRequest
 from uploadd.protocol import pages
 from uploadd.protocol.fields import Field
 from uploadd.protocol.heads import Head
@@ -11,7 +12,12 @@ from uploadd.protocol.upload import Upload
 
 
 def asked(head: Head, to: Route) -> Create:
-    """What *head*, which was routed *to* here, asks for."""
+    """What *head*, which was routed *to* here, asks for.  Raises BadRequest (RFC 9110 9.3.4)."""
+    if head.values(b"content-range"):
+        raise BadRequest(
+            "a PUT of a part of a file",
+            hint="uploadd put goes on where it was, and so does tus",
+        )
     kind = head.get(b"content-type")
     return Create(
         length=head.length if not head.chunked else None,

@@ -108,6 +108,7 @@ def _create(head: Head, names: Collection[str]) -> Create:
         metadata=said.texts,
         echo={name: value for name, value in echo.items() if value},
         carries=carries,
+        resumable=not carries,  # cut off before our answer, nobody knows where it is
         checksum=checksum if carries else None,
         concat=concat,
     )

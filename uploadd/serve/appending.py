@@ -18,7 +18,7 @@ import trio
 from uploadd import errors
 from uploadd.budget import Share
 from uploadd.claim import Claim
-from uploadd.errors import UploadError
+from uploadd.errors import StoreError, UploadError
 from uploadd.protocol.upload import Upload, accept
 from uploadd.serve.exchange import IDLE, Exchange
 from uploadd.store.contract import Pulls
@@ -200,9 +200,18 @@ class Body(Writer):
             data = await self._exchange.receive_body()
             if not data:
                 return
-            self._pace.came(len(data))
             with self._pace.held_back():
-                await self.write(data)
+                await self._write_within(data)
+            self._pace.came(len(data))
+
+    async def _write_within(self, data: bytes) -> None:
+        """Write *data* up to the end of the upload.  Raises LengthExceeded when it goes beyond."""
+        end = self._upload.length if self._run.end is None else self._run.end
+        room = len(data) if end is None else end - self._run.received
+        if 0 < room < len(data):
+            await self.write(data[:room])
+            data = data[room:]
+        await self.write(data)
 
     async def _pull(self, store: Pulls, socket: trio.socket.SocketType) -> None:
         """Let the kernel move it; what is not worth a turn in a thread is read and written."""
@@ -218,12 +227,14 @@ class Body(Writer):
                 raise errors.TooSlow(f"no byte of the body came for {IDLE:.0f} s")
             if _ready(socket) < min(left, LEAST_PULL):
                 data = await self._exchange.receive_body()
-                await self.write(data)
+                with self._pace.held_back():
+                    await self.write(data)
                 count = len(data)
             else:
                 count = await self._slice(store, socket, left)
             left -= count
-            self._pace.came(count)
+            if left:
+                self._pace.came(count)
 
     async def _slice(self, store: Pulls, socket: trio.socket.SocketType, left: int) -> int:
         """One turn in a thread; how many bytes were moved."""
@@ -234,13 +245,16 @@ class Body(Writer):
             pulled = await store.pull(
                 upload.id, socket.fileno(), run.received, count, lambda: claim.ended is not None
             )
+        except StoreError:
+            self._exchange.body_lost()
+            raise
         finally:
             claim.pulling = False
         if pulled.moved:
+            self._exchange.body_moved(pulled.moved)
             accept(upload, run, run.received, pulled.moved)
             claim.heard = trio.current_time()
             run.written = run.received
-            self._exchange.body_moved(pulled.moved)
             self._uploads.commit.wrote(upload)
         if pulled.ended and pulled.moved < left:
             raise trio.BrokenResourceError("the peer closed in the middle of its body")
@@ -248,6 +262,6 @@ class Body(Writer):
 
 
 def _ready(socket: trio.socket.SocketType) -> int:
-    """Bytes that can be read at once (tcp(7) SIOCINQ); many at the end of the stream."""
+    """Bytes that can be read at once (tcp(7) SIOCINQ); none at the end of the stream."""
     answer = fcntl.ioctl(socket.fileno(), termios.FIONREAD, bytes(4))
     return int.from_bytes(answer, sys.byteorder)

@@ -55,13 +55,16 @@ class CheckedBody(Body):
 
     async def _read_hashed(self, into: Hasher | None) -> None:
         while True:
-            await self._share.room()
+            with self._pace.held_back():
+                await self._share.room()
             data = await self._exchange.receive_body()
             if not data:
                 return
-            await self.write(data)
-            if into is not None:
-                await _update(into, data)
+            with self._pace.held_back():
+                await self.write(data)
+                if into is not None:
+                    await _update(into, data)
+            self._pace.came(len(data))
 
     async def _hashed_again(self, into: Hasher) -> Hasher:
         at, end = self._run.start, self._run.received

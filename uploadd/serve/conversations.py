@@ -16,7 +16,7 @@ from uploadd.protocol.dialects import SPEAKERS, Dialect, spoken
 from uploadd.protocol.form import Form, stored
 from uploadd.protocol.heads import Head
 from uploadd.protocol.routes import Conversation, Route
-from uploadd.protocol.upload import GONE, State
+from uploadd.protocol.upload import State
 from uploadd.protocol.ws import CAN
 from uploadd.protocol.wsmessages import Limits
 from uploadd.serve.assets import load
@@ -79,6 +79,8 @@ class Conversations:
         elif dialect is Dialect.FORM or to.conversation is Conversation.FORM:
             await self._form(exchange, head)
         else:
+            if to.conversation is Conversation.FILES:
+                dialects.check_plain(head)
             upload = await self._verbs.create(exchange, put.asked(head, to))
             await exchange.answer(*put.created(head, upload))
 
@@ -114,10 +116,8 @@ class Conversations:
         await exchange.answer(*stored(files, page=page))
 
     async def _download(self, exchange: Exchange, id: str) -> None:
-        upload = await self._uploads.find(id)
+        upload = await self._resumable.find(id)
         place, length = upload.published, upload.length or 0
-        if (reason := GONE.get(upload.state)) is not None:
-            raise errors.Gone(f"upload {id} was {reason}", reason=reason)
         if upload.state is not State.PUBLISHED or place is None:
             raise errors.NotFound(f"upload {id} is {upload.state.value}, not published")
         published = Published(id, upload.name, upload.media_type, length, int(upload.modified))

@@ -13,16 +13,12 @@ import trio
 from uploadd.errors import BadRequest, TooSlow, UploadError
 from uploadd.protocol import fields
 from uploadd.protocol.fields import Field
-from uploadd.serve.outlet import FileSpan, outlet
+from uploadd.serve.outlet import LINGER_SECONDS, FileSpan, linger, outlet
 
 __all__ = ["Exchange", "FileSpan", "linger"]
 
 IDLE: Final = 60.0
 """Seconds without a byte after which a request's body is given up; nginx's client_body_timeout."""
-LINGER_SECONDS: Final = 5.0
-"""How long a peer that is still sending may take to see our last words; nginx's too."""
-LINGER_BYTES: Final = 16 * 1024 * 1024
-"""How much of what it sends is read meanwhile; the rest of the time it is held back by TCP."""
 DRAIN_BYTES: Final = 64 * 1024
 """A rest of a body that is sooner read than a new connection is made."""
 
@@ -65,6 +61,7 @@ class Exchange:
         self._received = 0  # bytes of the body
         self._owed: int | None = None  # bytes of a body that h11 does not see, still to come
         self._beyond = b""  # what followed such a body
+        self._lost = False
         if behind:
             conn.receive_data(behind)
 
@@ -113,6 +110,10 @@ class Exchange:
         assert count <= self._owed
         self._owed -= count
 
+    def body_lost(self) -> None:
+        """Nobody knows how much of the body has left the socket: the connection cannot go on."""
+        self._lost = True
+
     @property
     def leftover(self) -> bytes:
         """What came behind the body: the beginning of the next request."""
@@ -127,7 +128,10 @@ class Exchange:
         event = h11.InformationalResponse(
             status_code=status, headers=list(headers), reason=fields.reason(status)
         )
+        waits = self._conn.they_are_waiting_for_100_continue
         await self._send(self._conn.send(event))
+        # To h11 any interim answer ends the waiting; to the client only 100 does.
+        self._conn.client_is_waiting_for_100_continue = waits and status != 100
 
     async def answer(self, status: int, headers: Iterable[Field], body: bytes = b"") -> None:
         """Send a whole answer.  It is the last word if much of the request is still to come."""
@@ -212,6 +216,8 @@ class Exchange:
 
     def _unread(self) -> int | None:
         """Bytes of the request's body that are still to come; None when nobody can tell."""
+        if self._lost:
+            return None
         if self._owed is not None:
             return self._owed
         try:
@@ -269,24 +275,3 @@ class Exchange:
             ):
                 while await self.receive_body():
                     pass
-
-
-async def linger(stream: trio.abc.Stream) -> None:
-    """Say no more, and let a peer that is still sending see what was said.
-
-    Closing at once would answer its next bytes with a reset, which throws away what it has not
-    read yet.  Ends when the peer closes, LINGER_SECONDS at the latest; the caller closes.
-    """
-    with (
-        trio.move_on_after(LINGER_SECONDS),
-        suppress(trio.BrokenResourceError, trio.ClosedResourceError),
-    ):
-        if isinstance(stream, trio.abc.HalfCloseableStream):
-            await stream.send_eof()
-        discarded = 0
-        while discarded < LINGER_BYTES:
-            data = await stream.receive_some(_RECEIVE)
-            if not data:
-                return
-            discarded += len(data)
-        await trio.sleep_forever()

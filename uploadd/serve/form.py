@@ -1,4 +1,4 @@
-"""A form with files: all of them are stored, or none; nothing is published before its end."""
+"""A form with files: nothing is published before its end, and then all at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from uploadd.claim import Claim
 from uploadd.errors import UploadError
 from uploadd.protocol.form import Event, FileBegins, FileEnds, Form, Value, metadata
 from uploadd.protocol.upload import Upload
-from uploadd.serve.appending import Writer, holding
+from uploadd.serve.appending import Pace, Writer, holding
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.verbs import CANCEL_SECONDS, OWNER
 from uploadd.uploads import Uploads
@@ -30,6 +30,11 @@ class _File:
         self.begins, self.upload, self.claim = begins, upload, claim
         self.digest = hashlib.sha256()
         self._writer = writer
+
+    @property
+    def chosen(self) -> bool:
+        """Whether somebody chose a file: an input that was left empty is sent all the same."""
+        return self.begins.name is not None or self.claim.run.received > 0
 
     async def take(self, data: bytes) -> None:
         """Write some of it."""
@@ -56,7 +61,7 @@ class FormUpload:
         Raises BadRequest, LengthExceeded, StoreError, BrokenResourceError: nothing is published
         then, but what was when the disk failed on another.
         """
-        await self._uploads.room_for(self._exchange.length)
+        await self._uploads.room_for(None)  # how long each file is nobody knows yet
         share = self._budget.share()
         try:
             async with AsyncExitStack() as claims:
@@ -67,17 +72,21 @@ class FormUpload:
             raise
         finally:
             share.close()
-        return [(file.upload, file.digest.digest()) for file in self._files]
+        return [(file.upload, file.digest.digest()) for file in self._files if file.chosen]
 
     async def _take(self, share: Share, claims: AsyncExitStack) -> None:
+        pace = Pace()
         while True:
-            await share.room()
+            with pace.held_back():
+                await share.room()
             data = await self._exchange.receive_body()
             if not data:
                 self._form.end()
                 return
-            for event in self._form.feed(data):
-                await self._event(event, share, claims)
+            with pace.held_back():
+                for event in self._form.feed(data):
+                    await self._event(event, share, claims)
+            pace.came(len(data))
 
     async def _event(self, event: Event, share: Share, claims: AsyncExitStack) -> None:
         match event:
@@ -101,6 +110,10 @@ class FormUpload:
         alone = len(self._files) == 1
         async with trio.open_nursery() as nursery:
             for file in self._files:
+                if not file.chosen:
+                    self._uploads.release(file.claim)  # or the holder to be stopped were us
+                    nursery.start_soon(self._cancel, file.upload)
+                    continue
                 file.upload.metadata = metadata(file.begins, self._values, alone=alone)
                 nursery.start_soon(self._publish_one, file)
         if self._failed:
@@ -116,7 +129,12 @@ class FormUpload:
         log.info("%s published %s, %d bytes", id, file.upload.id, file.upload.length)
 
     async def _throw_away(self) -> None:
+        """All at once: one batch."""
         with trio.move_on_after(CANCEL_SECONDS, shield=True):
-            for file in self._files:
-                with suppress(UploadError):
-                    await self._uploads.cancel(file.upload)
+            async with trio.open_nursery() as nursery:
+                for file in self._files:
+                    nursery.start_soon(self._cancel, file.upload)
+
+    async def _cancel(self, upload: Upload) -> None:
+        with suppress(UploadError):
+            await self._uploads.cancel(upload)

@@ -19,6 +19,11 @@ from uploadd.errors import StoreError
 STALL: Final = 60.0
 """Seconds in which a peer must take something; nginx's send_timeout."""
 
+LINGER_SECONDS: Final = 5.0
+"""How long a peer that is still sending may take to see our last words; nginx's too."""
+LINGER_BYTES: Final = 16 * 1024 * 1024
+"""How much of what it sends is read meanwhile; the rest of the time it is held back by TCP."""
+
 _GULP: Final = 64 * 1024  # what a peer behind TLS must take within STALL: 1 KiB/s
 _READ: Final = 1024 * 1024
 _STEP: Final = 1024 * 1024  # bytes per system call
@@ -197,3 +202,24 @@ def _short(at: int) -> StoreError:
 
 def _stalled() -> trio.BrokenResourceError:
     return trio.BrokenResourceError(f"the peer took no byte for {STALL:.0f} s")
+
+
+async def linger(stream: trio.abc.Stream) -> None:
+    """Say no more, and let a peer that is still sending see what was said.
+
+    Closing at once would answer its next bytes with a reset, which throws away what it has not
+    read yet.  Ends when the peer closes, LINGER_SECONDS at the latest; the caller closes.
+    """
+    with (
+        trio.move_on_after(LINGER_SECONDS),
+        suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+    ):
+        if isinstance(stream, trio.abc.HalfCloseableStream):
+            await stream.send_eof()
+        discarded = 0
+        while discarded < LINGER_BYTES:
+            data = await stream.receive_some(_READ)
+            if not data:
+                return
+            discarded += len(data)
+        await trio.sleep_forever()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -104,18 +103,18 @@ class Resumable:
 
     async def _concatenate(self, exchange: Exchange, ask: Create, parts: tuple[str, ...]) -> Upload:
         """A new upload, remembered; it is put together in the background."""
-        found = {id: await self.find(id) for id in set(parts)}
-        for id, part in found.items():
-            if not is_part(part.echo):
-                raise errors.BadRequest(f"upload {id} is no partial one")
-        lengths = [found[id].length for id in parts]
-        known = [length for length in lengths if length is not None]
-        total = sum(known) if len(known) == len(parts) else None
-        echo = {**ask.echo, PARTS: " ".join(parts)}
-        sized = replace(ask, length=total, echo=echo)
-        await self._uploads.room_for(sum(known))
-        upload = await self._verbs.create(exchange, sized)
-        self._assembling.start(upload)
+        with self._uploads.pinned(parts):  # until its own task has them
+            found = {id: await self.find(id) for id in set(parts)}
+            for id, part in found.items():
+                if not is_part(part.echo):
+                    raise errors.BadRequest(f"upload {id} is no partial one")
+            lengths = [found[id].length for id in parts]
+            known = [length for length in lengths if length is not None]
+            total = sum(known) if len(known) == len(parts) else None
+            await self._uploads.room_for(sum(known))
+            echo = {**ask.echo, PARTS: " ".join(parts)}
+            upload = await self._verbs.create(exchange, replace(ask, length=total, echo=echo))
+            await self._assembling.begin(upload)
         return upload
 
     async def _append(
@@ -153,10 +152,11 @@ class Resumable:
         place, length = upload.published, upload.length or 0
         fd = await self._uploads.store.open_published(place, length)
         try:
-            return await trio.to_thread.run_sync(_sha256, fd)
+            upload.digest = await self._uploads.digests.read(fd, length)
         finally:
             with trio.CancelScope(shield=True):  # the last close may free a large file
                 await trio.to_thread.run_sync(os.close, fd)
+        return upload.digest
 
     def _standing(self, upload: Upload, digest: bytes | None = None) -> Standing:
         """How *upload* stands now."""
@@ -178,9 +178,3 @@ class Resumable:
 
 def _is_assembled(upload: Upload) -> bool:
     return bool(parts_of(upload.echo))
-
-
-def _sha256(fd: int) -> bytes:
-    """The digest of what the descriptor *fd* reads; in a thread."""
-    with open(fd, "rb", closefd=False) as file:
-        return hashlib.file_digest(file, "sha256").digest()

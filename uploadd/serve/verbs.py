@@ -77,8 +77,7 @@ class Verbs:
     ) -> None:
         async with holding(self._uploads, upload) as (claim, holder):
             if begun is not None or not ask.carries:
-                self._uploads.commit.enrol(upload)
-                await self._uploads.commit.settle(upload)
+                await self._uploads.commit.remember(upload)
             if begun is not None:
                 await begun(upload)
             if ask.carries:
@@ -93,10 +92,12 @@ class Verbs:
         Raises as `holding` and `Body.take` do, and LengthConflict: what came before counts.
         """
         async with holding(self._uploads, upload, at=ask.offset) as (claim, holder):
+            declared = ask.length is not None and upload.length is None
             if ask.length is not None:
                 self._declare(upload, ask.length, claim)
             await self._take(exchange, claim, holder, ask.checksum, trailer)
-            await self._end(claim, exchange.request_id, completes=ask.completes)
+            id = exchange.request_id
+            await self._end(claim, id, completes=ask.completes, declared=declared)
 
     def _declare(self, upload: Upload, length: int, claim: Claim) -> None:
         """Fix the length that was put off; before the body, which may be lost."""
@@ -124,14 +125,16 @@ class Verbs:
         finally:
             share.close()
 
-    async def _end(self, claim: Claim, id: str, *, completes: bool | None) -> None:
+    async def _end(
+        self, claim: Claim, id: str, *, completes: bool | None, declared: bool = False
+    ) -> None:
         """Make durable what came; the whole, if it *completes* (None: when the length is there)."""
         upload, received = claim.upload, claim.run.received
         if completes is None:
             completes = upload.length == received and not is_part(upload.echo)
         if not completes:
-            if not upload.enrolled:
-                self._uploads.commit.enrol(upload)
+            if declared or not upload.enrolled:
+                await self._uploads.commit.remember(upload)
             await self._uploads.commit.settle(upload)
             return
         if upload.length is None:

@@ -158,7 +158,7 @@ class FileStore:
         with self._growing.using({id: entry}):
             try:
                 await self._in_thread(self._metadata, partial(os.ftruncate, entry.fd, end))
-            except StoreError:
+            except BaseException:
                 entry.failed = True  # it is cut back when somebody comes for it
                 raise
             finally:

@@ -97,12 +97,14 @@ class GrowingFiles:
         await self._close(entries, ())
 
     async def _close(self, entries: Mapping[str, Growing], unlink: Sequence[str]) -> None:
-        fds = [entry.fd for entry in entries.values() if entry.fd >= 0]
+        fds = [(entry.fd, entry) for entry in entries.values() if entry.fd >= 0]
         for entry in entries.values():
             entry.fd = -1
 
         def close() -> None:  # in a thread: the last close of a large file frees its blocks
-            for fd in fds:
+            for fd, entry in fds:
+                if entry.provisional and disk.sync_data([fd])[0] is not None:
+                    entry.failed = True  # closed, it would hide that
                 os.close(fd)
             try:
                 settle.unlink_all(self._folder, unlink)

@@ -37,13 +37,13 @@ class Growing:
     @property
     def idle(self) -> bool:
         """Whether nothing is to be remembered of it."""
-        return self.closable and not self.failed
+        return self.closable and not (self.failed or self.provisional)
 
     @property
     def closable(self) -> bool:
-        """Whether the descriptor can be closed and nothing is lost."""
+        """Whether the descriptor can be closed; what is provisional is flushed before."""
         used = self.busy or self.in_flush or self.anonymous
-        return not used and (self.failed or not (self.dirty or self.provisional))
+        return not used and (self.failed or not self.dirty)
 
 
 @dataclass(slots=True, eq=False)
