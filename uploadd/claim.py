@@ -36,6 +36,8 @@ class Claim:
     """When bytes last came, by trio's clock."""
     pulling: bool = False
     """Whether bytes are moving that `run` does not know of yet."""
+    awaited: trio.Event | None = None
+    """Somebody waits for `run` to know of them."""
     ended: UploadError | None = None
     released: trio.Event = field(default_factory=trio.Event)
 
@@ -54,6 +56,19 @@ class Claim:
     def quiet(self) -> bool:
         """Whether nothing has come for QUIET: it need not be left alone any more."""
         return trio.current_time() - self.heard >= QUIET and not self.pulling
+
+    async def catch_up(self) -> None:
+        """Wait until `run` knows of the bytes that are moving now: a step of them at most."""
+        if self.pulling:
+            self.awaited = self.awaited or trio.Event()
+            await self.awaited.wait()
+
+    def caught_up(self) -> None:
+        """`run` knows of all bytes."""
+        self.pulling = False
+        if self.awaited is not None:
+            self.awaited.set()
+            self.awaited = None
 
     def moved(self) -> None:
         """Tell the holder that the durable offset, the state or what is written has changed."""

@@ -35,6 +35,8 @@ class Claims(ABC):
         self._ending: dict[str, Upload] = {}  # gone, and the ledger does not know it yet
         self._movements: dict[str, trio.Event] = {}
         self._pins: Counter[str] = Counter()
+        self.interruptible: set[Claim] = set()
+        """Claims whose holders can go on later: a daemon that stops need not wait for them."""
         commit.moved, commit.failed = self._moved, self._failed
 
     @abstractmethod
@@ -102,6 +104,9 @@ class Claims(ABC):
         Raises HolderStuck, Gone.
         """
         claims = self._claims.get(upload.id)
+        if claims:
+            await claims[-1].catch_up()
+            claims = self._claims.get(upload.id)
         broken = self.store.failed(upload.id)  # only who holds it may mend it
         wanted = broken or (claims and (ends or claims[-1].quiet))
         with suppress(StoreError):  # what is durable stays so, and that is told

@@ -255,6 +255,26 @@ async def test_a_disk_that_fails_does_not_make_head_fail() -> None:
         assert (await house.call().ask(patch(target, 3, b"def"), "PATCH")).status == 204
 
 
+@virtual
+async def test_a_daemon_that_stops_waits_for_nobody_who_can_go_on() -> None:
+    """They are told to come back, and what came is durable; a raw PUT could not."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 100")
+        goer, stayer = house.call(), house.call()
+        await goer.say(patch(target, 0, bytes(100))[:-50])
+        put = head(b"Content-Length: 9", method=b"PUT", target=b"/x", host=LOCAL) + b"123456789"
+        await stayer.say(put[:-4])
+        await wait_all_tasks_blocked()
+        house.door.drain(1, 1)
+        answer = await goer.answer("PATCH")
+        assert (answer.status, answer.code, answer.closes) == (503, "draining", True)
+        upload = await house.desk.uploads.find(id_of(target))
+        await house.desk.commit.settle(upload)
+        assert upload.offset == 50
+        await stayer.say(put[-4:])
+        assert (await stayer.answer("PUT")).status == 201
+
+
 # --- lengths ----------------------------------------------------------------------------------
 
 

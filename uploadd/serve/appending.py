@@ -64,15 +64,17 @@ class Holder:
 
 @asynccontextmanager
 async def holding(
-    uploads: Uploads, upload: Upload, *, at: int | None = None
+    uploads: Uploads, upload: Upload, *, at: int | None = None, patient: bool = False
 ) -> AsyncIterator[tuple[Claim, Holder]]:
     """Have the claim on *upload* while the block runs; *at*: where its next byte must be.
 
-    None: it is new, and nobody else knows it.
+    None: it is new, and nobody else knows it.  *patient*: a daemon that stops waits for it.
     Raises OffsetMismatch, Gone, HolderStuck, and what the claim was lost for.
     """
     holder = Holder()
     claim = uploads.contend(upload, holder.on_stop, holder.on_move, holder.on_fault, at=at)
+    if not patient:
+        uploads.interruptible.add(claim)
     try:
         if at is None:
             uploads.settle_new(claim)
@@ -88,6 +90,7 @@ async def holding(
         if holder.scope.cancelled_caught and claim.ended is not None:
             raise claim.ended
     finally:
+        uploads.interruptible.discard(claim)
         uploads.release(claim)
 
 
@@ -240,21 +243,23 @@ class Body(Writer):
         """One turn in a thread; how many bytes were moved."""
         upload, run, claim = self._upload, self._run, self._claim
         count = min(left, SLICE, run.limit - run.received)
+
+        def stop() -> bool:  # in a thread
+            return claim.ended is not None or claim.awaited is not None
+
         claim.pulling = True
         try:
-            pulled = await store.pull(
-                upload.id, socket.fileno(), run.received, count, lambda: claim.ended is not None
-            )
+            pulled = await store.pull(upload.id, socket.fileno(), run.received, count, stop)
+            self._exchange.body_moved(pulled.moved)
+            accept(upload, run, run.received, pulled.moved)
+            run.written = run.received
         except StoreError:
             self._exchange.body_lost()
             raise
         finally:
-            claim.pulling = False
+            claim.caught_up()
         if pulled.moved:
-            self._exchange.body_moved(pulled.moved)
-            accept(upload, run, run.received, pulled.moved)
             claim.heard = trio.current_time()
-            run.written = run.received
             self._uploads.commit.wrote(upload)
         if pulled.ended and pulled.moved < left:
             raise trio.BrokenResourceError("the peer closed in the middle of its body")

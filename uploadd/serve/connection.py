@@ -68,6 +68,8 @@ class FrontDoor:
             scope.cancel(reason="draining")
         for session in list(self.sessions):
             session.drain(reconnect_after, deadline)
+        for claim in list(self._uploads.interruptible):
+            claim.stop(errors.Draining("this server restarts: go on in a moment"))
 
     async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         """Converse on *stream* until it ends, and close it.  Raises nothing but Cancelled."""
@@ -143,6 +145,8 @@ class FrontDoor:
     async def _refuse(self, exchange: Exchange, head: Head, error: UploadError) -> None:
         """Say *error* in the dialect of *head*."""
         exchange.common = cors.fields(head, self._rules.origins)
+        if self._draining:
+            exchange.body_lost()  # its rest is not waited for
         status, fields, body = dialects.refused(
             error, exchange.request_id, head, max_length=self._rules.max_length
         )

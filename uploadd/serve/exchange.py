@@ -111,7 +111,7 @@ class Exchange:
         self._owed -= count
 
     def body_lost(self) -> None:
-        """Nobody knows how much of the body has left the socket: the connection cannot go on."""
+        """Nobody looks at the rest of the body, or knows where it begins: the connection ends."""
         self._lost = True
 
     @property

@@ -94,7 +94,9 @@ class FormUpload:
                 upload = self._uploads.create(
                     name=event.name, media_type=event.media_type, owner=OWNER
                 )
-                claim, holder = await claims.enter_async_context(holding(self._uploads, upload))
+                claim, holder = await claims.enter_async_context(
+                    holding(self._uploads, upload, patient=True)
+                )
                 writer = Writer(self._uploads, claim, holder, share)
                 self._files.append(_File(event, upload, claim, writer))
             case FileEnds():

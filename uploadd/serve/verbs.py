@@ -75,7 +75,8 @@ class Verbs:
         begun: Begun | None,
         trailer: Trailer | None,
     ) -> None:
-        async with holding(self._uploads, upload) as (claim, holder):
+        patient = not ask.resumable
+        async with holding(self._uploads, upload, patient=patient) as (claim, holder):
             if begun is not None or not ask.carries:
                 await self._uploads.commit.remember(upload)
             if begun is not None:
