@@ -17,6 +17,7 @@ from statistics import median
 import trio
 
 from bench import core, http, load, servers
+from bench.browser import Chromium
 
 GIB = 1 << 30
 MB = 1e6
@@ -145,6 +146,27 @@ def tus(scratch: Path) -> None:
         row(f"{what}, written", "/s", figures[2], "@tus/server", figures[1])
 
 
+def browser(scratch: Path) -> None:
+    if not shutil.which("chromium"):
+        print("| chromium | not here: apt install chromium | | |")
+        return
+    source, heaps = scratch / "browser.bin", []
+    source.write_bytes(os.urandom(1 << 20) * 1024)
+    with servers.uploadd(scratch / "browser") as (port, _), Chromium() as chromium:
+        chromium.open(f"http://127.0.0.1:{port}", source)
+
+        def upload() -> float:
+            seconds, heap = chromium.upload()
+            heaps.append(heap / (1 << 20))
+            for file in (scratch / "browser").glob("bench*.bin"):
+                file.unlink()
+            return GIB / MB / seconds
+
+        row("1 GiB from chromium, durable", "MB/s", rounds(upload)[0])
+        row("the most heap that the tab had", "MiB", heaps)
+    source.unlink()
+
+
 def downloads(scratch: Path) -> None:
     folder = scratch / "down"
     with servers.uploadd(folder) as (port, _):
@@ -185,7 +207,7 @@ def idle_sessions(scratch: Path) -> None:
     row("2 000 idle sessions, growth of RSS", "MiB", [grown])
 
 
-SCENARIOS = (small_uploads, stop_and_wait, websocket, tus, downloads, idle_sessions)
+SCENARIOS = (*(small_uploads, stop_and_wait, websocket, tus, browser, downloads, idle_sessions),)
 
 if __name__ == "__main__":
     main()

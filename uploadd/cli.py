@@ -142,9 +142,9 @@ def _ready(config: Config, url: str) -> None:
         logging.getLogger("uploadd").warning(
             'durability.ack = "written": what is acknowledged does not survive a power cut'
         )
-    print(
-        f"uploadd {__version__} serves {config.storage.dir} at {url}", file=sys.stderr, flush=True
-    )
+    # In one piece: the log is written by a thread of its own, to the same place.
+    sys.stderr.write(f"uploadd {__version__} serves {config.storage.dir} at {url}\n")
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":

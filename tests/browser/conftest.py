@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from tests.browser.road import Road
-from tests.e2e.daemon import Daemon
+from tests.e2e.daemon import START, Daemon
 
 CHROMIUM = "/usr/bin/chromium"
 ARGS = [
@@ -47,6 +47,12 @@ class Server(Daemon):
         """Where published files come to lie."""
         return self.folder
 
+    def await_ready(self) -> None:
+        """Wait until it is, when it was launched before."""
+        if not self._ready.wait(START) or not self.url:
+            self.kill()
+            raise AssertionError(f"the daemon did not start:\n{self.log}")
+
     def stop(self) -> None:
         """Ask it to end, as systemd does, and wait."""
         self.terminate()
@@ -71,13 +77,27 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+@pytest.fixture(scope="session")
+def spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
+    """The daemon of the next test: it starts while the one before it runs."""
+    waiting: list[Server] = []
+    yield waiting
+    for server in waiting:
+        server.kill()
+
+
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Server]:
+def daemon(spare: list[Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A daemon that runs, with nothing stored; ``stop``, ``kill`` and ``start`` it as you like."""
-    folder = tmp_path / "store"
-    folder.mkdir()
-    with Server(folder) as server:
-        server.start()
+
+    def launched() -> Server:
+        server = Server(tmp_path_factory.mktemp("store"))
+        server.launch()
+        return server
+
+    with spare.pop() if spare else launched() as server:
+        server.await_ready()
+        spare.append(launched())
         yield server
 
 

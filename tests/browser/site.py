@@ -31,6 +31,9 @@ class Site:
         page = self.context.new_page()
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", lambda message: self._hear(message.type, message.text))
+        # The browser is to hand its choosers over from the start: told only when one is expected,
+        # it may hear of that after the key.
+        page.on("filechooser", lambda chooser: None)
         page.goto(self.door.url)
         expect(page.locator("#zone")).to_be_visible()
         return page

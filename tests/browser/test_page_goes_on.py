@@ -48,7 +48,7 @@ def some_stored(page: Page, *names: str) -> None:
 
 
 def test_an_upload_is_paused_and_goes_on(site: Site) -> None:
-    source = site.file("film.bin", LARGE)
+    source = site.file("film.bin", 16 * MB)
     site.door.hold(3 * MB)
     choose(site.page, source)
     some_stored(site.page, "film.bin")
@@ -61,7 +61,7 @@ def test_an_upload_is_paused_and_goes_on(site: Site) -> None:
 
 
 def test_a_cancelled_upload_is_deleted_on_the_server_and_can_be_sent_again(site: Site) -> None:
-    source, before = site.file("film.bin", 8 * MB), growing(site)
+    source, before = site.file("film.bin", 6 * MB), growing(site)
     site.door.slow(4 * MB)
     choose(site.page, source)
     some_stored(site.page, "film.bin")
@@ -107,7 +107,7 @@ def test_leaving_is_asked_about_only_while_something_is_not_stored(site: Site) -
     page.on("dialog", stay)
     page.locator("h1").click()  # browsers ask only those who have touched the page
     site.door.hold(1 * MB)
-    choose(page, site.file("film.bin", LARGE))
+    choose(page, site.file("film.bin", 16 * MB))
     says(page, "film.bin", "Uploading")
     with page.expect_event("dialog"):
         page.close(run_before_unload=True)
@@ -123,22 +123,22 @@ def test_leaving_is_asked_about_only_while_something_is_not_stored(site: Site) -
 
 def test_three_uploads_go_on_after_a_reload_and_a_restart_of_the_daemon(site: Site) -> None:
     page, sent = site.page, [0]
-    sources = [site.file(f"{name}.bin", 6 * MB) for name in "abc"]
-    site.door.hold(9 * MB)
+    sources = [site.file(f"{name}.bin", 10 * MB) for name in "abc"]
+    site.door.slow(6 * MB)
     choose(page, *sources)
     some_stored(page, "a.bin", "b.bin", "c.bin")
     page.reload()
+    site.door.let_go()
     site.restart()
     for source in sources:
         says(page, source.name, "Choose the same file again")
     assert "choose again" in page.locator("#sum").inner_text()
-    site.door.let_go()
     page.on("websocket", lambda it: it.on("framesent", lambda said: count(sent, said)))
     choose(page, *sources)
     for source in sources:
         says(page, source.name, "Stored")
         assert site.arrived(source)
-    assert sent[0] < 15 * MB
+    assert sent[0] < 29 * MB
     assert len(list(site.daemon.folder.glob("[abc]*.bin"))) == 3  # nothing twice
 
 
@@ -206,7 +206,7 @@ def test_with_a_handle_an_upload_goes_on_after_a_reload_without_choosing(site: S
 
 def test_the_newest_tab_takes_an_upload_over_and_the_other_can_take_it_back(site: Site) -> None:
     site.context.add_init_script("delete Navigator.prototype.locks")  # as without https
-    first, source = site.page, site.file("film.bin", 16 * MB)
+    first, source = site.page, site.file("film.bin", 10 * MB)
     first.reload()
     site.door.slow(3 * MB)
     choose(first, source)
@@ -227,7 +227,7 @@ def test_the_newest_tab_takes_an_upload_over_and_the_other_can_take_it_back(site
 
 
 def test_a_restart_of_the_daemon_is_said_and_the_upload_goes_on(site: Site) -> None:
-    page, source = site.page, site.file("film.bin", 10 * MB)
+    page, source = site.page, site.file("film.bin", 8 * MB)
     site.door.slow(5 * MB)
     choose(page, source)
     some_stored(page, "film.bin")
@@ -273,7 +273,7 @@ def test_a_file_that_changes_on_the_way_can_be_chosen_again_as_it_is_now(site: S
     assert site.arrived(source)
 
 
-def test_a_proxy_that_takes_the_upgrade_away_is_named(
+def test_a_proxy_that_takes_the_upgrade_away_is_no_obstacle(
     road: Road, open_page: Callable[[str], Page], tmp_path: Path
 ) -> None:
     road.strips = True
@@ -281,8 +281,7 @@ def test_a_proxy_that_takes_the_upgrade_away_is_named(
     source = tmp_path / "film.bin"
     source.write_bytes(b"film")
     choose(page, source)
-    trouble = page.locator("#trouble")
-    expect(trouble).to_contain_text("the proxy must pass WebSocket", timeout=20_000)
+    says(page, "film.bin", "Stored")
 
 
 @pytest.fixture
@@ -320,6 +319,12 @@ def test_a_full_disk_is_said_and_the_upload_goes_on_when_there_is_room(
 def test_a_token_is_asked_for_kept_in_the_tab_and_never_in_the_address(site: Site) -> None:
     """The daemon asks nobody yet: the one who stands between does."""
 
+    held: list[WebSocketRoute] = []
+
+    def refuse(here: WebSocketRoute) -> None:
+        here.send(json.dumps({"type": "error", "code": "token", "message": "no", "final": True}))
+        here.close(code=4401)
+
     def guard(here: WebSocketRoute) -> None:
         there = here.connect_to_server()
 
@@ -327,11 +332,10 @@ def test_a_token_is_asked_for_kept_in_the_tab_and_never_in_the_address(site: Sit
             hello = json.loads(said) if isinstance(said, str) else {}
             if hello.get("type") != "hello" or hello.get("token") == "open sesame":
                 there.send(said)
-                return
-            here.send(
-                json.dumps({"type": "error", "code": "token", "message": "no", "final": True})
-            )
-            here.close(code=4401)
+            elif hello.get("token") == "still wrong":
+                held.append(here)
+            else:
+                refuse(here)
 
         here.on_message(pass_on)
 
@@ -344,7 +348,12 @@ def test_a_token_is_asked_for_kept_in_the_tab_and_never_in_the_address(site: Sit
     for token, words in (("wrong", "did not accept"), ("still wrong", "did not accept")):
         field.fill(token)
         field.press("Enter")
+        if token == "still wrong":  # nobody thinks that nothing happens
+            expect(page.locator("#token-why")).to_contain_text("Asking the server")
+            assert site.daemon.settles(lambda: page.wait_for_timeout(20) or bool(held))
+            refuse(held.pop())
         expect(page.locator("#token-why")).to_contain_text(words)
+        expect(field).to_be_focused()
     field.fill("open sesame")
     field.press("Enter")
     says(page, "film.bin", "Stored")
@@ -363,4 +372,7 @@ def test_a_server_that_confirms_before_the_disk_does_says_so_loudly(
         visited(browser, stage, tmp_path) as site,
     ):
         expect(site.page.locator("#loud")).to_contain_text("not safe from a power cut")
+        choose(site.page, site.file("film.bin"))
+        says(site.page, "film.bin", "Stored")
+        expect(site.page.locator("#loud")).to_be_visible()
         expect(site.page.locator("#promise")).to_be_hidden()

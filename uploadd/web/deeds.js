@@ -2,7 +2,7 @@
 
 import { address, preview } from "./rows.js";
 import { say } from "./say.js";
-import { cancelling, OVER, phaseOf } from "./states.js";
+import { OVER } from "./states.js";
 import { ask, node, note } from "./tell.js";
 import { count } from "./units.js";
 import { words } from "./words.js";
@@ -16,12 +16,6 @@ export function deeds({ uploader, rows, everything, choose, replace, remove }) {
 
   async function reopen(upload) {
     if (!await upload.reopen().catch(() => false)) await choose(upload);
-  }
-
-  function cancel(upload) {
-    cancelling.add(upload);
-    rows.touch(upload, true);
-    return upload.cancel();
   }
 
   const one = {
@@ -39,7 +33,7 @@ export function deeds({ uploader, rows, everything, choose, replace, remove }) {
     async cancel(upload, { name }) {
       const { stored } = upload.progress;
       if (stored < DEAR || await ask(words.askCancel(name), words.askCancelYes, words.no)) {
-        await cancel(upload);
+        await upload.cancel();
       }
     },
 
@@ -55,7 +49,8 @@ export function deeds({ uploader, rows, everything, choose, replace, remove }) {
     },
   };
 
-  const unfinished = () => uploader.uploads.filter((upload) => !OVER.has(phaseOf(upload)) && !cancelling.has(upload));
+  const ended = ({ progress: { phase } }) => OVER.has(phase);
+  const unfinished = () => uploader.uploads.filter((one) => !ended(one) && one.progress.phase !== "cancelling");
   const all = {
     pause: () => uploader.pause(),
     resume: () => uploader.resume(),
@@ -64,11 +59,11 @@ export function deeds({ uploader, rows, everything, choose, replace, remove }) {
     async cancel() {
       const n = unfinished().length;
       const sure = await ask(words.askCancelAll(n, count(n)), words.askCancelAllYes, words.no);
-      if (sure) unfinished().forEach(cancel);
+      if (sure) unfinished().forEach((upload) => upload.cancel());
     },
 
     clear() {
-      everything().filter((upload) => OVER.has(phaseOf(upload))).forEach(remove);
+      everything().filter(ended).forEach(remove);
       node(rows.size ? "sum" : "zone").focus();
     },
   };

@@ -1,5 +1,6 @@
-/** One WebSocket that comes back by itself, and the pump that keeps it full but not too full. */
+/** One WebSocket that comes back by itself. */
 
+import { Pump } from "./pump.js";
 import { Backoff, Pace, UploadError, Wire, told } from "./wire.js";
 
 const OPENING = 20; // seconds from connecting to `welcome`
@@ -23,6 +24,7 @@ export class Line {
   #attempt = null; // to open; another one makes it stale
   #socket = null;
   #wire = null;
+  #pump = null;
   #known = undefined; // the token, until it is refused
   #refused = false;
   #backoff = new Backoff(0.2, 10);
@@ -34,14 +36,8 @@ export class Line {
   #quiet = 0; // seconds
   #patience = SILENT;
   #ticked = 0;
-  #turns = []; // jobs, the one whose turn it is first
-  #message = new Uint8Array(0); // of every chunk: `send` copies
-  #handed = 0; // bytes given to the socket
-  #gone = 0; // bytes that had left it, when it was looked at
-  #looked = 0;
-  #nap = 4; // milliseconds
 
-  /** `host` has: working, opened(), lost(error), refused(error), changed(). */
+  /** `host` has: working, learn(wire), opened(), lost(), refused(error), changed(). */
   constructor(base, token, host) {
     this.#base = base;
     this.#token = token;
@@ -51,7 +47,7 @@ export class Line {
     globalThis.addEventListener?.("offline", () => this.#alarm(), { signal });
     globalThis.addEventListener?.("pageshow", () => this.retry(), { signal });
     globalThis.document?.addEventListener("visibilitychange",
-      () => document.hidden || (this.retry(), this.pump()), { signal });
+      () => document.hidden || (this.retry(), this.#pump?.run()), { signal });
   }
 
   /** The session, when something can be said in it. */
@@ -67,7 +63,12 @@ export class Line {
   need() {
     if (!this.#host.working) return this.#rest();
     clearTimeout(this.#timers.idle);
-    if (this.state === "idle" || this.state === "refused") this.#connect();
+    if (this.state === "idle") this.#connect();
+  }
+
+  /** Somebody wants to go on: perhaps it is not refused any more. */
+  wanted() {
+    if (this.state === "refused") this.#connect();
   }
 
   /** Do not wait any longer before the next attempt. */
@@ -96,7 +97,13 @@ export class Line {
       if (attempt === this.#attempt) this.#lose(why);
       return;
     }
-    if (attempt === this.#attempt) this.#dial(token);
+    if (attempt !== this.#attempt) return;
+    try {
+      this.#dial(token);
+    } catch (cause) {
+      this.#lose(new UploadError("unreachable", "This page may not connect to the server.",
+        { hint: "A page that came over https can only use a server that does.", cause }));
+    }
   }
 
   /** The token, asked for once, and again when it was refused. */
@@ -109,7 +116,6 @@ export class Line {
   #dial(token) {
     const url = new URL("-/ws", this.#base);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    this.#handed = this.#gone = 0;
     const socket = this.#socket = new WebSocket(url, ["uploadd.v1"]);
     const wire = new Wire();
     this.#drain = this.#farewell = null;
@@ -117,6 +123,7 @@ export class Line {
       this.#failures = 0;
       this.#suspect = this.stripped = false;
       this.#wire = wire;
+      this.#pump = new Pump(socket, wire, this.pace);
       wire.hello(token);
       this.flush();
     };
@@ -127,8 +134,8 @@ export class Line {
 
   #hangUp() {
     const socket = this.#socket;
-    this.#socket = this.#wire = this.#attempt = null;
-    this.#turns = [];
+    this.#pump?.stop();
+    this.#socket = this.#wire = this.#pump = this.#attempt = null;
     for (const name of Object.keys(this.#timers)) this.#stop(name);
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
@@ -153,12 +160,13 @@ export class Line {
     else if (said?.type === "drain") this.#drained(said);
     else if (said?.type === "error" && said.final) this.#farewell = told(said);
     this.flush();
-    this.pump();
+    this.#pump?.run();
   }
 
   #welcome() {
     this.#refused = false;
     this.#watch(SILENT);
+    this.#host.learn(this.#wire);
     this.#set("open", null);
     this.#host.opened();
   }
@@ -182,8 +190,7 @@ export class Line {
   // --- losing ----------------------------------------------------------------------------------
 
   async #closed({ code, reason }) {
-    const opened = this.#wire !== null;
-    if (opened) return this.#lose(this.#why(code, reason));
+    if (this.#wire) return this.#lose(this.#why(code, reason));
     this.#failures++;
     const attempt = this.#attempt;
     let error = lost();
@@ -204,7 +211,7 @@ export class Line {
   #lose(error) {
     const wait = this.#pause(error);
     this.#hangUp();
-    this.#host.lost(error);
+    this.#host.lost();
     if (wait === null) {
       this.#set("refused", error);
       this.#host.refused(error);
@@ -237,9 +244,7 @@ export class Line {
     this.#suspect = false;
     let info = null;
     try {
-      const answer = await fetch(new URL("-/info", this.#base),
-        { cache: "no-store", signal: AbortSignal.timeout(10_000) });
-      info = await answer.json();
+      info = await this.info(10);
     } catch {
       return new UploadError("unreachable", "The server cannot be reached.",
         { hint: "It may be restarting, or the network does not lead there. It is tried again and again.", retryable: true });
@@ -251,7 +256,14 @@ export class Line {
     return suspect ? stripped() : lost();
   }
 
-  // --- pumping ---------------------------------------------------------------------------------
+  /** What the server tells over plain HTTP, within `seconds`. */
+  async info(seconds = 3) {
+    const answer = await fetch(new URL("-/info", this.#base),
+      { cache: "no-store", signal: AbortSignal.timeout(seconds * 1000) });
+    return answer.json();
+  }
+
+  // --- saying ------------------------------------------------------------------------------------
 
   /** Say what the machine has to say. */
   flush() {
@@ -261,53 +273,7 @@ export class Line {
 
   /** `job` may have something to send. */
   offer(job) {
-    if (!this.#turns.includes(job)) this.#turns.push(job);
-    this.pump();
-  }
-
-  /** Send in turn until the browser's buffer is full; acks, slices and a short timer go on. */
-  pump() {
-    if (!this.wire || this.#socket.readyState !== WebSocket.OPEN) return;
-    const bound = this.pace.buffer;
-    while (this.#socket.bufferedAmount < bound) if (!this.#sendOne()) return;
-    if (!this.#timers.pump) this.#sleep();
-  }
-
-  /** Look again when half of what waits should be gone; less and less often when nothing moves. */
-  #sleep() {
-    const left = this.#socket.bufferedAmount, at = performance.now();
-    const gone = this.#handed - left - this.#gone;
-    if (gone > 0) this.#nap = Math.min(Math.max(left / 2 * (at - this.#looked) / gone, 4), 100);
-    else this.#nap = Math.min(this.#nap * 2, 1000);
-    this.#gone += gone;
-    this.#looked = at;
-    this.#after("pump", this.#nap / 1000, () => this.pump());
-  }
-
-  #sendOne() {
-    for (let left = this.#turns.length; left > 0; left--) {
-      const job = this.#turns.shift();
-      const bytes = job.ready;
-      if (!bytes) continue; // offers itself again
-      this.#turns.push(job);
-      const count = this.#wire.allowance(job.run, bytes.length, this.pace.size);
-      if (!count) continue;
-      this.#sendChunk(job, bytes.subarray(0, count));
-      return true;
-    }
-    return false;
-  }
-
-  #sendChunk(job, bytes) {
-    const wire = this.#wire, run = job.run;
-    if (this.#message.length < bytes.length + 16) this.#message = new Uint8Array(bytes.length + 16);
-    this.pace.sent(wire.underway, now());
-    const flush = !this.pace.rate; // to know the rate soon
-    const start = wire.chunk(run, bytes.length, { last: run.sent + bytes.length === job.size, flush }, this.#message);
-    this.#message.set(bytes, start);
-    this.#socket.send(this.#message.subarray(0, start + bytes.length));
-    this.#handed += start + bytes.length;
-    job.took(bytes.length);
+    this.#pump?.offer(job);
   }
 
   // --- watching --------------------------------------------------------------------------------
@@ -336,7 +302,7 @@ export class Line {
 
   /** The network has come, gone or changed: a connection may have died with the old one. */
   #alarm() {
-    this.retry();
+    if (navigator.onLine) this.retry();
     this.#patience = Math.min(this.#patience, ALARMED);
     if (this.state === "lost" || this.state === "offline")
       this.#set(navigator.onLine ? "lost" : "offline", this.error);
@@ -353,7 +319,7 @@ export class Line {
   #sleepIn() {
     if (this.#host.working) return;
     this.#hangUp();
-    this.#host.lost(null);
+    this.#host.lost();
     this.#set("idle", null);
   }
 
@@ -393,7 +359,7 @@ function stripped() {
   });
 }
 
-function refusedByHttp({ code, detail, hint }) {
-  return code ? new UploadError(code, detail ?? "The server refused.", { hint })
+function refusedByHttp({ code, detail = "The server refused.", hint }) {
+  return code ? told({ code, message: detail, hint, final: true })
     : new UploadError("unreachable", "Something else answers at the address of the server.", { retryable: true });
 }

@@ -7,7 +7,7 @@ import { keep } from "./keep.js";
 import { Rows } from "./rows.js";
 import { say } from "./say.js";
 import { total } from "./totals.js";
-import { token } from "./token.js";
+import { heard, token } from "./token.js";
 import { ask, node, note, tell, trouble } from "./tell.js";
 import { count } from "./units.js";
 import { fill, words } from "./words.js";
@@ -17,9 +17,8 @@ node("host").textContent = words.host(location.host);
 node("drop").hidden = false;
 
 const uploader = new Uploader(undefined, { token });
-const tooLarge = new Set(); // never begun; shaped like an upload
 const replaced = new Set(); // off the list, until the server has deleted them
-const everything = () => [...uploader.uploads.filter((one) => !replaced.has(one)), ...tooLarge];
+const everything = () => uploader.uploads.filter((one) => !replaced.has(one));
 const view = { limit: null };
 const rows = new Rows(node("rows"), view, (...what) => act(...what), () => {
   keep(total(everything(), uploader.progress), everything);
@@ -34,6 +33,7 @@ uploader.on("progress", () => rows.touch());
 uploader.on("connection", ({ detail }) => {
   learn(detail);
   trouble(detail);
+  heard(detail);
   if (detail.state === "refused" && detail.error.code === "token") queueMicrotask(askAgain);
 });
 
@@ -47,7 +47,7 @@ function askAgain() {
 }
 
 function remove(upload) {
-  if (!tooLarge.delete(upload)) uploader.remove(upload);
+  uploader.remove(upload);
   rows.remove(upload);
 }
 
@@ -60,14 +60,6 @@ function learn({ maxLength, durability }) {
   if (durability === null) return;
   node("loud").hidden = durability !== "written";
   node("promise").hidden = durability === "written";
-}
-
-/** The session tells the same, but files are chosen before there is one. */
-async function inform() {
-  const answer = await fetch("/-/info", { signal: AbortSignal.timeout(3000) }).catch(() => null);
-  if (!answer?.ok) return;
-  const { limits, durability } = await answer.json();
-  learn({ maxLength: limits.max_length, durability });
 }
 
 async function restore() {
@@ -89,21 +81,9 @@ async function take(promise, only = null) {
   say(words.saidAdded(others.length, count(others.length)));
   for (const [index, { file, path, handle }] of others.entries()) {
     if (index % 100 === 99) await new Promise((go) => { setTimeout(go); }); // the page stays alive
-    begin(file, { name: path.split("/").pop(), path, handle });
+    uploader.upload(file, { name: path.split("/").pop(), path, handle });
   }
   return undefined;
-}
-
-/** Begin to upload, unless the server would refuse it in any case. */
-function begin(file, options) {
-  const { size } = file;
-  if (view.limit === null || size <= view.limit) return uploader.upload(file, options);
-  const progress = { sent: 0, stored: 0, total: size, speed: 0, eta: null, phase: "failed",
-    reason: { code: "too-large" } };
-  const refused = { ...options, size, mediaType: file.type, id: null, url: null, file, progress };
-  tooLarge.add(refused);
-  rows.add(refused);
-  return refused;
 }
 
 /** Give files to the uploads that wait for them; the files that nobody waited for. */
@@ -140,7 +120,7 @@ async function choose(only) {
 async function replace(upload) {
   const [chosen] = (await picked(node("picker")))?.files ?? [];
   if (!chosen) return;
-  begin(chosen.file, { name: upload.name, path: upload.path, handle: chosen.handle });
+  uploader.upload(chosen.file, { name: upload.name, path: upload.path, handle: chosen.handle });
   replaced.add(upload);
   rows.remove(upload);
   await upload.cancel();
@@ -183,5 +163,5 @@ node("folder-label").hidden = !("webkitdirectory" in node("folder"));
 node("all").addEventListener("click", ({ target }) => act.all(target.closest("button")?.dataset.act));
 
 tell(node("loud"), words.written);
-const informed = inform();
+const informed = uploader.check();
 restore();

@@ -1,6 +1,6 @@
 /** The list: one row for an upload, drawn again only where something has changed. */
 
-import { acts, draw, line, mark, OVER, phaseOf, why } from "./states.js";
+import { acts, draw, line, mark, OVER, why } from "./states.js";
 import { tell } from "./tell.js";
 import { words } from "./words.js";
 
@@ -12,7 +12,7 @@ const ALERTS = 3;
 const MOST = 250;
 let serial = 0;
 
-export const shownName = (upload) => upload.path || upload.name;
+const shownName = (upload) => upload.path || upload.name;
 
 /** A button; with an icon alone where everybody knows it. `label` is for those who listen. */
 export function button(act, text, label, icon) {
@@ -55,7 +55,7 @@ class Row {
   /** Draw what has changed. */
   draw(limit, alerts) {
     const { upload, drawn } = this;
-    const phase = phaseOf(upload);
+    const { phase } = upload.progress;
     if (drawn.phase !== phase) this.#phase(phase);
     offer(this.group, acts(upload), (act) => this.#button(act));
     this.#why(this.wrong && phase === "needs-file" ? words.errors["other-file"]() : why(upload, limit),

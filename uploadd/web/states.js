@@ -1,7 +1,7 @@
 /** What a row shows and offers, from where its upload is. */
 
 import { bytes, duration, percent, perSecond } from "./units.js";
-import { explain, words } from "./words.js";
+import { explain, own, words } from "./words.js";
 
 const MARKS = {
   queued: "queued", uploading: "up", storing: "up", paused: "pause", offline: "retrying",
@@ -29,33 +29,23 @@ export const UNSTORED = new Set(["queued", "uploading", "storing", "paused", "of
 export const MOVING = new Set(["queued", "uploading", "storing", "retrying"]);
 export const OVER = new Set(["done", "failed", "cancelled"]);
 
-/** Uploads that the user has cancelled, until the server says that they are. */
-export const cancelling = new WeakSet();
-
-/** The phase, as the user sees it. */
-export function phaseOf(upload) {
-  const { phase } = upload.progress;
-  return cancelling.has(upload) && !OVER.has(phase) ? "cancelling" : phase;
-}
-
 export const mark = (phase) => MARKS[phase];
-export const previewable = (upload) => SHOWN.test(upload.mediaType);
+const previewable = (upload) => SHOWN.test(upload.mediaType);
 
 /** Names of the buttons of *upload*, the one that helps most first. */
 export function acts(upload) {
-  const { reason } = upload.progress;
-  const phase = phaseOf(upload);
+  const { phase, reason } = upload.progress;
   if (phase === "done") return previewable(upload) ? ["copy", "preview", "remove"] : ["copy", "remove"];
   if (phase === "needs-file") return [upload.reopens ? "reopen" : "provide", "cancel"];
+  if (phase === "cancelled" && !upload.file) return ["remove"];
   if (phase !== "failed") return ACTS[phase] ?? ["pause", "cancel"];
-  const remedy = REMEDIES[reason?.code] ?? ["retry", "cancel"];
+  const remedy = own(REMEDIES, reason?.code) ?? ["retry", "cancel"];
   return remedy[0] === "anew" && !upload.file ? ["another", remedy[1]] : remedy;
 }
 
 /** The line below the name. */
 export function line(upload) {
-  const { stored, total, speed, eta } = upload.progress;
-  const phase = phaseOf(upload);
+  const { stored, total, speed, eta, phase } = upload.progress;
   const parts = [words[phase]];
   if (phase === "done" || !stored || phase === "cancelled") parts.push(bytes(total));
   else parts.push(words.stored(bytes(stored), bytes(total)));
@@ -68,8 +58,7 @@ export function line(upload) {
 
 /** What is wrong and what to do, or null: `[what, todo]`. */
 export function why(upload, limit) {
-  const { reason, total } = upload.progress;
-  const phase = phaseOf(upload);
+  const { reason, total, phase } = upload.progress;
   const about = { size: bytes(total), limit: limit === null ? null : bytes(limit) };
   if (phase === "needs-file" && reason?.code !== "other-file") {
     return explain({ code: upload.reopens ? "permission" : "file-gone" }, about);

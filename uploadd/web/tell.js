@@ -35,8 +35,15 @@ export function trouble({ state, error }) {
   told = code;
 }
 
-/** Ask; whether the answer was yes. */
-export function ask(question, yes, no) {
+let asked = Promise.resolve();
+
+/** Ask, when what was asked before is answered; whether the answer was yes. */
+export function ask(...what) {
+  asked = asked.then(() => put(...what));
+  return asked;
+}
+
+function put(question, yes, no) {
   const box = node("ask");
   const [keep, go] = box.querySelectorAll("button");
   [node("ask-what").textContent, keep.textContent, go.textContent] = [question, no, yes];

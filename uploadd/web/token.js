@@ -4,30 +4,60 @@ import { node } from "./tell.js";
 import { words } from "./words.js";
 
 const PLACE = "uploadd-token";
+const form = node("token-form");
+let given = kept();
 let asked = null;
 
 /** What `Uploader` wants to know. */
 export function token({ refused }) {
-  const kept = sessionStorage.getItem(PLACE);
-  if (!refused) return kept;
-  asked ??= prompt(kept === null ? words.tokenNeeded : words.tokenRefused).finally(() => { asked = null; });
+  if (!refused) return given;
+  asked ??= prompt(given === null ? words.tokenNeeded : words.tokenRefused).finally(() => { asked = null; });
   return asked;
 }
 
+/** The server's answer to a token, good or bad, is the next state of the connection that lasts. */
+export function heard({ state }) {
+  if (!asked && state !== "connecting" && state !== "refused") form.hidden = true;
+}
+
 function prompt(why) {
-  sessionStorage.removeItem(PLACE);
-  const [form, field] = [node("token-form"), node("token")];
+  const field = node("token");
+  ready(why, false);
   form.hidden = false;
-  node("token-why").textContent = why;
   field.value = "";
   field.focus();
   return new Promise((resolve) => {
     form.onsubmit = (event) => {
       event.preventDefault();
-      form.hidden = true;
-      const given = field.value.trim();
-      sessionStorage.setItem(PLACE, given);
+      if (form.ariaBusy === "true") return;
+      given = field.value.trim();
+      keep();
+      ready(words.tokenChecking, true);
       resolve(given);
     };
   });
+}
+
+/** Say *text*; *busy*: nothing can be typed until the server has answered. */
+function ready(text, busy) {
+  form.ariaBusy = String(busy);
+  node("token").readOnly = busy;
+  node("token-why").textContent = text;
+}
+
+/** Browsers may forbid to keep anything. */
+function kept() {
+  try {
+    return sessionStorage.getItem(PLACE);
+  } catch {
+    return null;
+  }
+}
+
+function keep() {
+  try {
+    sessionStorage.setItem(PLACE, given);
+  } catch {
+    // it is asked for again after a reload
+  }
 }

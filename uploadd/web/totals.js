@@ -2,18 +2,18 @@
 
 import { button, offer } from "./rows.js";
 import { say } from "./say.js";
-import { draw, MOVING, OVER, phaseOf, UNSTORED } from "./states.js";
+import { draw, MOVING, OVER, UNSTORED } from "./states.js";
+import { node } from "./tell.js";
 import { bytes, count, duration, percent, perSecond } from "./units.js";
 import { words } from "./words.js";
 
-const node = (id) => document.getElementById(id);
 let said = { quarter: 0, failed: 0, busy: false };
 
 /** How many uploads there are in each phase. */
 export function census(uploads) {
   const counts = { all: uploads.length, unstored: 0, moving: 0, over: 0 };
   for (const upload of uploads) {
-    const phase = phaseOf(upload);
+    const { phase } = upload.progress;
     counts[phase] = (counts[phase] ?? 0) + 1;
     counts.unstored += UNSTORED.has(phase);
     counts.moving += MOVING.has(phase);

@@ -2,10 +2,11 @@
 export type Phase =
   | "queued"      // waits for its turn
   | "uploading"
-  | "storing"     // all is sent; the server makes it durable and gives it its name
+  | "storing"     // the server has received all; it makes it durable and gives it its name
   | "paused"      // by `pause()`
   | "offline"     // the browser says that there is no network; goes on by itself
   | "retrying"    // the connection or the server failed; goes on by itself, see `reason`
+  | "cancelling"  // by `cancel()`, until the server has said that it is deleted
   | "needs-file"  // restored after a reload: choose the same file again, see `provide()`
   | "done"
   | "failed"      // see `reason`; `resume()` tries again where that makes sense
@@ -35,6 +36,7 @@ export class UploadError extends Error {
 
 export type LocalCode =
   | "connection-lost" | "offline" | "restarting" | "upgrade-stripped" | "unreachable"
+  | "too-large"   // also of the protocol: over the server's limit, nothing was sent
   | "file-changed" | "file-unreadable" | "other-file" | "bad-server"
   | "cancelled"   // by `cancel()`
   | "aborted";    // let go by a signal or by `close()`; `resume()` goes on, where the uploader is not closed
@@ -46,22 +48,36 @@ export interface UploaderOptions {
   token?: string | ((state: { refused: boolean }) => string | null | Promise<string | null>);
   /** Aborting it closes the uploader; what is durable stays and can be resumed. */
   signal?: AbortSignal;
-  /** Uploads that send at a time (3). */
+  /** Uploads that send at a time (3). Files that go in one chunk are sent beside them, more at a time. */
   jobs?: number;
   /** Remember unfinished uploads in this browser, so that `restore()` finds them after a reload (true). */
   remember?: boolean;
-  /** What to do where `Upgrade` is stripped on the way; without it such uploads wait and say so. */
-  fallback?: (attempt: FallbackAttempt) => Promise<Stored>;
+  /**
+   * What to do where `Upgrade` is stripped on the way: plain HTTP (tus), if nothing else is said;
+   * with null such uploads wait and say so.
+   */
+  fallback?: ((attempt: FallbackAttempt) => Promise<Stored | null>) | null;
 }
 /**
- * What a way over plain HTTP is given to carry one upload. It may reject with a retryable
- * `UploadError`, and is then called again after a pause. `signal` aborts on pause, cancel and
- * close; `begun`, `sent` and `stored` feed the progress.
+ * What a way over plain HTTP is given to carry one upload, or to delete it. Two attempts of one
+ * upload never run at a time: the next one begins when the promise of the one before has settled.
+ *
+ * To carry it (`remove` is false): tell `begun` as soon as the server has given it an id, also when
+ * `signal` has been aborted by then, so that it can be found or deleted later; feed the progress
+ * with `sent` and `stored`; resolve with what is stored under its name.
+ *
+ * To delete it (`remove` is true): resolve with null when the server has none of it (any more), or
+ * with `Stored` when it was complete already. `id` is null where `begun` was never told: the server
+ * may still know `key`. `file` is null for what an earlier page began.
+ *
+ * It may reject with an `UploadError`. A retryable one: it is called again after a pause. Another
+ * one ends the upload; with `remove` it means that there was nothing to delete. `signal` aborts on
+ * pause, cancel and close; stop sending then, and settle.
  */
 export interface FallbackAttempt {
-  readonly base: URL; readonly file: Blob; readonly name: string; readonly path: string;
+  readonly base: URL; readonly file: Blob | null; readonly name: string; readonly path: string;
   readonly mediaType: string; readonly metadata: Record<string, string>;
-  readonly key: string; readonly id: string | null; readonly signal: AbortSignal;
+  readonly key: string; readonly id: string | null; readonly remove: boolean; readonly signal: AbortSignal;
   token(): Promise<string | null>;
   begun(id: string, url: string, stored: number): void;
   sent(end: number): void; stored(offset: number): void;
@@ -92,9 +108,20 @@ export class Uploader extends EventTarget {
    * when the uploader is closed.
    */
   upload(file: Blob, options?: UploadOptions): Upload;
-  /** The unfinished uploads that this browser remembers for this server and no other tab carries. */
+  /**
+   * Ask the server what it takes and promises, before there is a session; `connection` has it then.
+   * Files over its limit fail with "too-large" from then on, or when the session is open.
+   */
+  check(): Promise<Connection>;
+  /**
+   * The unfinished uploads that this browser remembers for this server and no other tab carries, in
+   * the order in which they were added.
+   */
   restore(): Promise<Upload[]>;
-  /** All uploads; `resume` those that are paused or failed for a reason that passes. */
+  /**
+   * All uploads; `resume` those that are paused or failed for a reason that passes, `cancel` all but
+   * those that were taken over: they are another's by now.
+   */
   pause(): void; resume(): void; cancel(): Promise<void>;
   /** Forget an upload that is done, failed or cancelled. */
   remove(upload: Upload): void;
@@ -105,7 +132,7 @@ export class Uploader extends EventTarget {
 export interface Connection {
   readonly state: "idle" | "connecting" | "open" | "lost" | "offline" | "refused" | "closed";
   readonly error: UploadError | null;
-  /** Of `welcome`, once it was heard. */
+  /** As the server told, null before that. */
   readonly durability: "durable" | "written" | null;
   readonly maxLength: number | null;
 }
@@ -125,6 +152,8 @@ export class Upload extends EventTarget implements PromiseLike<Stored>, AsyncIte
   cancel(): Promise<void>;
   /** The same file again, for an upload in phase "needs-file". Throws UploadError "other-file". */
   provide(file: File): Promise<void>;
+  /** Whether a handle is kept, so that `reopen()` can get the file without choosing it again. */
+  readonly reopens: boolean;
   /** Ask for permission to read the file again (needs a click); false where that is not possible. */
   reopen(): Promise<boolean>;
   then: Promise<Stored>["then"];

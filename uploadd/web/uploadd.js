@@ -7,15 +7,14 @@
  * What everything means is in uploadd.d.ts.
  */
 
+import { Inside } from "./inside.js";
 import { Job } from "./job.js";
-import { Line } from "./line.js";
-import { Memory, carry, letGo, same } from "./memory.js";
-import { Speed, UploadError } from "./wire.js";
+import { carry, letGo, same } from "./memory.js";
+import { UploadError } from "./wire.js";
 
 export { UploadError };
 
 const INTERVAL = 100; // milliseconds between events of progress
-const ALIVE = 64; // uploads that may wait for their last word
 const now = () => performance.now() / 1000;
 
 class Emitter extends EventTarget {
@@ -72,20 +71,13 @@ export class Upload extends Emitter {
   get id() { return this.#job.id; }
   get url() { return this.#job.url; }
   get file() { return this.#job.file; }
+  get reopens() { return Boolean(this.#job.handle); }
   get progress() { return this.#job.progress; }
 
   pause() { this.#job.pause(); }
   resume() { this.#job.resume(); }
+  cancel() { return this.#job.cancel(); }
   provide(file) { return this.#job.provide(file); }
-
-  async cancel() {
-    const { promise, resolve } = deferred();
-    if (this.#job.end === "done" || this.#job.end === "cancelled") return;
-    const off = this.on("progress", () => this.#ended && resolve());
-    await this.#job.cancel();
-    if (!this.#ended) await promise;
-    off();
-  }
 
   async reopen() {
     const { handle } = this.#job;
@@ -99,12 +91,16 @@ export class Upload extends Emitter {
   }
 
   async *[Symbol.asyncIterator]() {
-    while (true) {
-      const changed = deferred();
-      const off = this.on("progress", changed.resolve);
-      yield this.progress;
-      if (this.#ended) return off();
-      await changed.promise;
+    let changed = deferred();
+    const off = this.on("progress", () => changed.resolve());
+    try {
+      while (true) {
+        yield this.progress;
+        if (this.#ended) return;
+        await changed.promise;
+        changed = deferred();
+      }
+    } finally {
       off();
     }
   }
@@ -132,24 +128,26 @@ function deferred() {
   return { promise, resolve, reject };
 }
 
+/** Where no WebSocket gets through; loaded when it is needed. */
+async function overHttp(attempt) {
+  return (await import("./tus.js")).overHttp(attempt);
+}
+
 export class Uploader extends Emitter {
   #inside;
-  #uploads = [];
-  #jobs = new Map(); // Upload → Job, of those that are shown
+  #uploads = new Map(); // Upload → Job, of those that are shown
+  #lets = new Map(); // Upload → to be called when it is removed
+  #seldom = new Seldom(() => this.emit("progress", this.progress));
 
   constructor(url = new URL("../", import.meta.url), options = {}) {
     super();
     this.url = baseOf(url);
-    this.#inside = new Inside(this.url, options, () => this.emit("connection", this.connection));
-    this.#seldom = new Seldom(() => this.emit("progress", this.progress));
-    const { signal } = options;
-    if (signal?.aborted) this.close();
-    signal?.addEventListener("abort", () => this.close());
+    const all = { fallback: overHttp, ...options };
+    this.#inside = new Inside(this.url, all, () => this.emit("connection", this.connection));
+    whenAborted(options.signal, () => this.close());
   }
 
-  #seldom;
-
-  get uploads() { return [...this.#uploads]; }
+  get uploads() { return [...this.#uploads.keys()]; }
 
   get connection() {
     const { line, durability, maxLength } = this.#inside;
@@ -157,7 +155,13 @@ export class Uploader extends Emitter {
   }
 
   get progress() {
-    return totals([...this.#jobs.values()], this.#inside.speed.at(now()));
+    return totals(this.#uploads.values(), this.#inside.speed.at(now()));
+  }
+
+  async check() {
+    const info = await this.#inside.line.info().catch(() => null);
+    if (info?.name === "uploadd") this.#inside.learn(info);
+    return this.connection;
   }
 
   upload(file, options = {}) {
@@ -167,16 +171,14 @@ export class Uploader extends Emitter {
     const job = new Job(this.#inside, file, options);
     const upload = this.#add(job);
     this.#inside.enqueue(job);
-    const { signal } = options;
-    if (signal?.aborted) job.abandon();
-    signal?.addEventListener("abort", () => job.abandon());
+    this.#lets.set(upload, whenAborted(options.signal, () => job.abandon()));
     return upload;
   }
 
   /** A restored upload that waits for this very file goes on with it. */
   #waitingFor(file, path) {
-    for (const [upload, job] of this.#jobs) {
-      if (job.phase !== "needs-file" || !file.name || !same(job, file)) continue;
+    for (const [upload, job] of this.#uploads) {
+      if (job.file || job.phase !== "needs-file" || !file.name || !same(job, file)) continue;
       if ((path ?? (file.webkitRelativePath || file.name)) !== job.path) continue;
       job.provide(file);
       return upload;
@@ -185,32 +187,39 @@ export class Uploader extends Emitter {
   }
 
   async restore() {
-    const restored = [], records = await this.#inside.memory.all();
-    const ours = await Promise.all(records.map(({ key }) => carry(key)));
-    for (const record of records.filter((_, at) => ours[at])) {
+    const { memory } = this.#inside, restored = [];
+    const ours = await Promise.all((await memory.all()).map(async ({ key }) => await carry(key) && key));
+    const left = await memory.all(); // another tab may have ended some before it let go of them
+    for (const key of ours) if (key && !left.some((record) => record.key === key)) letGo(key);
+    for (const record of left.filter(({ key }) => ours.includes(key))) {
       const job = Job.from(this.#inside, record);
       if (record.cancelled) job.cancel();
       else restored.push(this.#add(job));
     }
-    await Promise.all(restored.map((upload) => reopened(this.#jobs.get(upload))));
+    await Promise.all(restored.map((upload) => reopened(this.#uploads.get(upload))));
     return restored;
   }
 
-  pause() { for (const job of this.#jobs.values()) job.pause(); }
+  pause() { for (const job of this.#uploads.values()) job.pause(); }
 
   resume() {
-    for (const job of this.#jobs.values()) if (job.paused || job.reason?.retryable) job.resume();
+    for (const job of this.#uploads.values()) if (job.paused || job.reason?.retryable) job.resume();
   }
 
-  async cancel() { await Promise.all(this.#uploads.map((upload) => upload.cancel())); }
+  /** What is taken over is another's by now. */
+  async cancel() {
+    const ours = [...this.#uploads.values()].filter((job) => job.reason?.code !== "taken-over");
+    await Promise.all(ours.map((job) => job.cancel()));
+  }
 
   remove(upload) {
-    const job = this.#jobs.get(upload);
+    const job = this.#uploads.get(upload);
     if (!job?.end) return;
     if (job.key && job.reason?.code !== "taken-over") this.#inside.memory.drop(job.key);
     this.#inside.jobs.delete(job);
-    this.#jobs.delete(upload);
-    this.#uploads.splice(this.#uploads.indexOf(upload), 1);
+    this.#uploads.delete(upload);
+    this.#lets.get(upload)?.();
+    this.#lets.delete(upload);
     this.#seldom.ask();
   }
 
@@ -223,11 +232,17 @@ export class Uploader extends Emitter {
       show();
       this.#seldom.ask();
     };
-    this.#jobs.set(upload, job);
-    this.#uploads.push(upload);
+    this.#uploads.set(upload, job);
     this.emit("add", upload);
     return upload;
   }
+}
+
+/** Call `act` when `signal` is aborted, or is already; returns how not to. */
+function whenAborted(signal, act) {
+  if (signal?.aborted) act();
+  signal?.addEventListener("abort", act);
+  return () => signal?.removeEventListener("abort", act);
 }
 
 function baseOf(url) {
@@ -244,10 +259,12 @@ async function reopened(job) {
     if (await job.handle?.queryPermission({ mode: "read" }) === "granted") await job.provide(await job.handle.getFile());
   } catch (error) {
     job.reason = error instanceof UploadError ? error : null;
+    job.show();
   }
 }
 
-const ORDER = ["uploading", "storing", "offline", "retrying", "queued", "paused", "needs-file", "failed", "done", "cancelled"];
+const ORDER = ["uploading", "storing", "offline", "retrying", "queued", "paused", "cancelling", "needs-file", "failed",
+  "done", "cancelled"];
 
 /** All together; the phase is the liveliest of them. */
 function totals(jobs, speed) {
@@ -257,104 +274,15 @@ function totals(jobs, speed) {
     const { sent, stored, total, phase: one, reason: why } = job.progress;
     if (one === "cancelled") continue;
     sum.files++;
-    sum.sent += sent;
-    sum.stored += stored;
-    sum.total += total;
     sum.finished += one === "done";
     sum.failed += one === "failed";
+    if (one !== "failed" || why.code !== "too-large") { // that is never to be stored
+      sum.sent += sent;
+      sum.stored += stored;
+      sum.total += total;
+    }
     if (ORDER.indexOf(one) < 5) left += total - stored;
     if (ORDER.indexOf(one) < rank) [rank, phase, reason] = [ORDER.indexOf(one), one, why];
   }
   return { ...sum, speed, eta: speed > 0 && left ? left / speed : null, phase, reason };
-}
-
-/** What the jobs of one uploader share: the line, the turns, the memory. */
-class Inside {
-  jobs = new Set(); // all
-  active = new Set(); // have a turn, or wait for their last word
-  speed = new Speed();
-  closed = false;
-  durability = null;
-  maxLength = null;
-  #queue = new Set();
-  #doomed = new Set(); // to be deleted on the server
-
-  constructor(url, { token, jobs = 3, remember = true, fallback }, connection) {
-    Object.assign(this, { url, most: jobs, fallback, connection });
-    this.memory = new Memory(url, remember);
-    this.line = new Line(url, token, this);
-  }
-
-  get working() { return this.active.size > 0 || this.#doomed.size > 0; }
-
-  enqueue(job) {
-    this.#queue.add(job);
-    this.fill();
-  }
-
-  /** Give turns: to as many as may send at a time. */
-  fill() {
-    const alive = Math.min(ALIVE, this.line.limits?.max_refs ?? ALIVE);
-    let sending = 0;
-    for (const job of this.active) sending += !job.storing;
-    for (const job of this.#queue) {
-      if (sending >= this.most || this.active.size >= alive) break;
-      this.#queue.delete(job);
-      this.active.add(job);
-      sending++;
-      job.start();
-      job.show();
-    }
-    this.line.need();
-  }
-
-  /** `job` needs no turn any more. */
-  release(job) {
-    this.#queue.delete(job);
-    this.active.delete(job);
-    this.#doomed.delete(job);
-    if (!this.closed) this.fill();
-  }
-
-  doom(job) {
-    this.#queue.delete(job);
-    this.active.delete(job);
-    this.#doomed.add(job);
-    this.fill();
-  }
-
-  moved(count) {
-    this.speed.add(count, now());
-    this.line.moved();
-  }
-
-  // --- for the line ------------------------------------------------------------------------------
-
-  opened() {
-    ({ durability: this.durability, limits: { max_length: this.maxLength = null } } = this.line);
-    for (const job of [...this.active, ...this.#doomed]) job.opened();
-  }
-
-  lost() {
-    for (const job of this.jobs) job.lost();
-    if (this.line.stripped && this.fallback) for (const job of this.active) job.start();
-  }
-
-  refused(error) {
-    const all = [...this.active, ...this.#queue];
-    this.#queue.clear();
-    for (const job of all) job.fail(error);
-  }
-
-  changed() {
-    this.connection();
-    for (const job of this.jobs) if (!job.end) job.show();
-  }
-
-  close() {
-    if (this.closed) return;
-    this.closed = true;
-    for (const job of this.jobs) job.abandon();
-    this.line.close();
-  }
 }

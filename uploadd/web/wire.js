@@ -44,6 +44,7 @@ export function fit(name) {
  */
 export class Wire {
   limits = null; // of `welcome`
+  durability = null;
   maxChunk = 0;
   open = false; // between `welcome` and `drain`
   #runs = new Map();
@@ -59,11 +60,14 @@ export class Wire {
     this.#say({ type: "hello", token: token ?? undefined, client: "uploadd.js/1" });
   }
 
-  /** Begin or go on with `what`; `old` is the run that was refused, not finally. */
-  begin(owner, what, old = null) {
+  /**
+   * Begin or go on with `what`; `old` is the run that was refused, not finally. `eager`: the server
+   * cannot have any of it, so that bytes may follow at once.
+   */
+  begin(owner, what, { old = null, eager = false } = {}) {
     const ref = old?.state === "dropped" ? old.ref : this.#free();
     const run = { ref, owner, state: "opening", sent: 0, received: 0, offset: 0,
-      limit: what.upload ? 0 : this.limits.initial };
+      limit: eager ? this.limits.initial : 0 };
     this.#say({ type: "begin", ref, ...what });
     this.#runs.set(ref, run);
     return run;
@@ -109,6 +113,7 @@ export class Wire {
     const said = JSON.parse(text);
     if (said.type === "welcome") {
       this.limits = said.limits;
+      this.durability = said.durability;
       this.maxChunk = said.limits.max_chunk;
       this.open = true;
     }

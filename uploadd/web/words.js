@@ -24,6 +24,7 @@ const en = {
   tokenNeeded: "This server asks for a token. Whoever runs it can give you one.",
   tokenRefused: "The server did not accept this token. Check that it is complete, or ask for a new one.",
   tokenSend: "Continue",
+  tokenChecking: "Asking the server whether it accepts this token…",
 
   // What a row says
   queued: "Waiting for its turn",
@@ -163,9 +164,12 @@ const languages = { en };
 export const language = navigator.languages.find((one) => one.split("-")[0] in languages) ?? "en";
 export const words = languages[language.split("-")[0]];
 
+/** What `table` has for *key*, and nothing that it inherits: keys come from the server. */
+export const own = (table, key) => (Object.hasOwn(table, key) ? table[key] : undefined);
+
 /** What happened and what to do; for a code without words of ours, the server's own. */
 export function explain(error, about = {}) {
-  const known = words.errors[error.code];
+  const known = own(words.errors, error.code);
   return known ? known(about) : [error.message, error.hint ?? ""];
 }
 
