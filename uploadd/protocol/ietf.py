@@ -128,7 +128,7 @@ def _append(head: Head, version: Version) -> Append:
         raise BadRequest("an append without Upload-Complete", hint="send ?1 with the last bytes")
     return Append(
         offset=offset,
-        length=_length(head, version, offset, whole),
+        length=_length(head, version, offset, bool(whole)),
         completes=whole,
         checksum=_checksum(head),
         wants_digest=_wants_digest(head),
