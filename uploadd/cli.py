@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="uploadd", description="An upload daemon whose acknowledgement means durable."
     )
+    parser.add_argument("--version", action="version", version=f"uploadd {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
     put.add_parser(commands)
@@ -138,6 +139,12 @@ def leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
 
 
 def _ready(config: Config, url: str) -> None:
+    if config.server.host not in ("127.0.0.1", "localhost", "::1"):
+        logging.getLogger("uploadd").warning(
+            "anybody who reaches this port may upload: there is no authentication yet; "
+            "it answers to localhost and to --set server.names=%s",
+            ",".join(config.server.names) or "<the names that people use>",
+        )
     if config.durability.ack == "written":
         logging.getLogger("uploadd").warning(
             'durability.ack = "written": what is acknowledged does not survive a power cut'

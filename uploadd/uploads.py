@@ -63,7 +63,11 @@ class Uploads(Claims):
             room = await self.store.room()
             self._room = (room, trio.current_time())
         if (length or 1) > room:
-            raise errors.NoSpace(f"the upload needs {length or 'some'} bytes, {room} are free")
+            needs = "room" if length is None else f"{length} bytes"
+            raise errors.NoSpace(
+                f"the upload needs {needs}, and the server has {room} bytes beyond its reserve",
+                hint="free space there: what was acknowledged is kept (reserve: storage.min_free)",
+            )
 
     def create(
         self,

@@ -66,7 +66,7 @@ class Server(Daemon):
         return os.listdir(self.folder / ".uploadd" / "growing")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it lives, nobody else can run an asyncio loop
 def browser() -> Iterator[Browser]:
     """Debian's Chromium."""
     if not Path(CHROMIUM).exists():

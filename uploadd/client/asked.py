@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from uploadd.client import address, amounts, command
 from uploadd.client.command import DEFAULT_URL, UsageError
-from uploadd.client.order import Order
+from uploadd.client.order import Order, program
 from uploadd.client.patterns import Patterns
 from uploadd.client.selection import STDIN
 from uploadd.protocol.wsmessages import MAX_NAME
@@ -83,7 +83,7 @@ def _check(args: argparse.Namespace, files: list[str], url: str) -> None:
         raise UsageError("which files?", f"uploadd put FILE... {url}")
     if _LIKE_A_URL.fullmatch(files[-1]) and not os.path.exists(files[-1]):
         host = re.sub(r"^https?:/*", "", files[-1])
-        again = shlex.join(["uploadd", "put", *(files[:-1] or ["FILE"]), f"http://{host}"])
+        again = shlex.join([program(), "put", *(files[:-1] or ["FILE"]), f"http://{host}"])
         raise UsageError(f"{files[-1]} is no file; a server is written http://{host}", again)
     if args.name is not None:
         _check_name(args.name, files, url)
@@ -118,4 +118,4 @@ def _check_watch(args: argparse.Namespace, files: list[str], url: str) -> None:
 
 
 def _typed(words: list[str], url: str) -> str:
-    return shlex.join(["uploadd", "put", *words, url])
+    return shlex.join([program(), "put", *words, url])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +14,12 @@ from uploadd.client.selection import STDIN, Selection
 
 JOBS: Final = 3
 SETTLE: Final = "5s"
+
+
+def program() -> str:
+    """How this program was called, so that a line that we print can be typed."""
+    called = sys.argv[0]
+    return called if os.path.basename(called) == "uploadd" and "/" in called else "uploadd"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +56,7 @@ class Order:
 
         It never says --no-resume: it is there to go on.
         """
-        words = ["uploadd", "put"]
+        words = [program(), "put"]
         if self.watch is not None:
             words += ["--watch", self.watch]
             words += [] if self.settle_text == SETTLE else ["--settle", self.settle_text]

@@ -45,7 +45,13 @@ def info(version: str, durability: str, can: Sequence[str], limits: Limits) -> P
         "version": version,
         "durability": durability,
         "limits": limits,
-        "protocols": {SUBPROTOCOL: {"path": "/-/ws", "can": list(can)}},
+        "protocols": {
+            SUBPROTOCOL: {"path": "/-/ws", "can": list(can)},
+            "tus 1.0.0": {"path": "/files/"},
+            "draft-ietf-httpbis-resumable-upload": {"path": "/files/", "interop": [3, 9]},
+            "multipart/form-data": {"path": "/"},
+            "PUT": {"path": "/<name>"},
+        },
     }
     body = msgspec.json.encode(told) + b"\n"
     return 200, [("Content-Type", "application/json"), *_SMALL], body

@@ -9,6 +9,7 @@ from typing import Final
 
 import trio
 
+from uploadd import errors
 from uploadd.budget import Budget, Share
 from uploadd.claim import Claim
 from uploadd.errors import UploadError
@@ -72,7 +73,10 @@ class FormUpload:
             raise
         finally:
             share.close()
-        return [(file.upload, file.digest.digest()) for file in self._files if file.chosen]
+        stored = [(file.upload, file.digest.digest()) for file in self._files if file.chosen]
+        if not stored:
+            raise errors.BadRequest("there is no file in the form", hint="curl -F file=@FILE URL/")
+        return stored
 
     async def _take(self, share: Share, claims: AsyncExitStack) -> None:
         pace = Pace()
