@@ -72,8 +72,8 @@ def test_a_frame_is_what_rfc_6455_says(payload: bytes) -> None:
     peer.receive_data(frame(payload))
     events = list(peer.events())
     assert all(isinstance(event, BytesMessage) for event in events)
-    assert b"".join(bytes(event.data) for event in events) == payload  # type: ignore[attr-defined]
-    assert events[-1].message_finished  # type: ignore[attr-defined]
+    assert b"".join(bytes(event.data) for event in events) == payload  # type: ignore[attr-defined]  # they are messages
+    assert events[-1].message_finished  # type: ignore[attr-defined]  # they are messages
 
 
 def test_no_two_frames_have_the_same_mask() -> None:

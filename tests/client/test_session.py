@@ -332,7 +332,7 @@ async def test_a_server_that_was_never_there_is_given_up_soon(autojump_clock: Mo
     """It is a typing mistake rather than a restart."""
 
     class Nowhere(Server):
-        async def connect(self, nursery: trio.Nursery) -> object:  # type: ignore[override]
+        async def connect(self, nursery: trio.Nursery) -> object:  # type: ignore[override]  # any Messages will do
             raise ServerUnavailable("connection refused")
 
     async with client_of(Nowhere(), chance=lambda: 0.5) as client:
@@ -345,7 +345,7 @@ async def test_a_server_that_went_away_is_waited_for(autojump_clock: MockClock) 
     """As long as we are patient, counted from the last byte that moved."""
 
     class Leaving(Server):
-        async def connect(self, nursery: trio.Nursery) -> object:  # type: ignore[override]
+        async def connect(self, nursery: trio.Nursery) -> object:  # type: ignore[override]  # any Messages will do
             if self.connects and trio.current_time() < back:
                 raise ServerUnavailable("connection refused")
             return await super().connect(nursery)
@@ -552,7 +552,7 @@ async def test_a_wrong_address_is_given_up_at_once(autojump_clock: MockClock) ->
     class Unknown(Server):
         known_until = 0.0
 
-        async def connect(self, nursery: trio.Nursery) -> object:  # type: ignore[override]
+        async def connect(self, nursery: trio.Nursery) -> object:  # type: ignore[override]  # any Messages will do
             if self.connects >= 1 and trio.current_time() < self.known_until:
                 raise WrongAddress("there is no host of that name")
             if self.known_until == 0.0:

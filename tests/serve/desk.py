@@ -103,7 +103,7 @@ class Desk:
         self.nursery = nursery
         self.store, self.ledger = Store(), MemoryLedger()
         self.commit = Commit(self.store, self.ledger)  # type: ignore[arg-type]  # as much as it asks
-        self.uploads = Uploads(self.store, self.ledger, self.commit)  # type: ignore[arg-type]
+        self.uploads = Uploads(self.store, self.ledger, self.commit)  # type: ignore[arg-type]  # as above
         self.budget = Budget(256 << 20)
         self.rules = Rules(**limits)
         self.peers: list[Peer] = []
@@ -194,7 +194,7 @@ class Peer:
         self.session = Session(
             f"s{len(desk.peers)}",
             self,  # type: ignore[arg-type]  # four methods are all it asks of Messages
-            self.gated,  # type: ignore[arg-type]
+            self.gated,  # type: ignore[arg-type]  # as much as it asks of a gate
             self.share,
             desk.uploads,
             rules,

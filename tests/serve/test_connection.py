@@ -693,7 +693,7 @@ async def test_a_failure_of_ours_ends_one_connection_and_is_counted() -> None:
             async def broken(id: str) -> None:
                 raise RuntimeError("a bug")
 
-            house.desk.uploads.find = broken  # type: ignore[assignment,method-assign]
+            house.desk.uploads.find = broken  # type: ignore[assignment,method-assign]  # a bug of ours
             caller = house.call()
             await caller.say(get(b"/f/" + ID))
             assert await caller.ended()
