@@ -31,6 +31,8 @@ class Road:
         """Whether ``Upgrade`` is taken out of requests, as old proxies do."""
         self.rate: float | None = None
         """Bytes in a second from browsers."""
+        self.limit: int | None = None
+        """Bytes from browsers that pass in all; what follows waits."""
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads = [threading.Thread(target=self._accept)]
@@ -45,7 +47,7 @@ class Road:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.silent = False
+        self.silent, self.limit = False, None
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -81,7 +83,7 @@ class Road:
     def _pass(self, source: socket.socket, sink: socket.socket, up: bool) -> None:
         with suppress(OSError):
             while data := source.recv(BLOCK):
-                while self.silent:
+                while self.silent or (up and self._is_full):
                     time.sleep(0.02)
                 if up:
                     data = self._upwards(data)
@@ -92,6 +94,10 @@ class Road:
         if not up:
             source.close()
             sink.close()
+
+    @property
+    def _is_full(self) -> bool:
+        return self.limit is not None and self.up >= self.limit
 
     def _upwards(self, data: bytes) -> bytes:
         self.up += len(data)

@@ -167,14 +167,18 @@ def test_small_files_do_not_wait_for_each_other(daemon: Server, enter: Enter) ->
 # --- restarts ------------------------------------------------------------------------------------
 
 
-def test_200_mb_survive_kill_9_half_way(daemon: Server, enter: Enter, tmp_path: Path) -> None:
+def test_200_mb_survive_kill_9_half_way(
+    daemon: Server, road: Road, enter: Enter, tmp_path: Path
+) -> None:
     """It goes on by itself, from where the daemon had it."""
+    road.limit = 100 * MIB
     file = big(tmp_path, 200 * MIB)
-    page = enter(daemon.url, file)
+    page = enter(road.url, file)
     page.evaluate("send()")
     stored_half(page, 90 * MIB)
     daemon.kill()
     until(page, "p.phase === 'retrying'")
+    road.limit = None
     daemon.start()
     assert page.evaluate("outcome()")["length"] == 200 * MIB
     assert (daemon.dir / file.name).read_bytes() == file.read_bytes()
@@ -739,14 +743,16 @@ def test_cancelled_it_is_deleted_over_there(
 
 
 def test_cancelled_without_a_connection_it_is_deleted_later(
-    daemon: Server, enter: Enter, tmp_path: Path
+    daemon: Server, road: Road, enter: Enter, tmp_path: Path
 ) -> None:
     """Also when the page was closed in between."""
-    page = enter(daemon.url, big(tmp_path, 120 * MIB))
+    road.limit = 8 * MIB
+    page = enter(road.url, big(tmp_path, 24 * MIB))
     page.evaluate("send()")
     stored_half(page, MIB)
     daemon.kill()
     until(page, "p.phase === 'retrying'")
+    road.limit = None
     page.evaluate(
         "async () => { upload.cancel(); await new Promise((r) => setTimeout(r, 200)); up.close() }"
     )
