@@ -44,7 +44,7 @@ async def small_uploads(folder: Path, count: int, at_once: int, size: int = 1024
 
 async def _one(uploads: Uploads, data: bytes) -> None:
     upload = uploads.create(name="small.bin", length=len(data))
-    claim = uploads.contend(upload, lambda error: None, lambda: None)
+    claim = uploads.contend(upload, lambda error: None, lambda: None, lambda fault: None)
     uploads.settle_new(claim)
     intake = Intake(
         claim, uploads.store, uploads.commit, taken=lambda cost: None, max_chunk=1 << 20
