@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from uploadd.protocol.heads import Head, HeadGate
+
 TEXT: Final = 1
 BINARY: Final = 2
 CONTINUATION: Final = 0
@@ -110,3 +112,12 @@ def next_frame(data: bytes, at: int = 0) -> tuple[int, Frame] | None:
         return None
     one = Frame(data[at] & 0x0F, bytes(data[start : start + size]), bool(data[at] & 0x80))
     return start + size, one
+
+
+def parsed(raw: bytes) -> Head:
+    """The head *raw*, as the gate cuts it out."""
+    gate = HeadGate()
+    gate.feed(raw)
+    head = gate.next()
+    assert head is not None
+    return head

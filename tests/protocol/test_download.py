@@ -10,7 +10,7 @@ FILE = Published(id="abc", name="a.png", media_type="image/png", length=10, modi
 NOW = 1_700_000_000
 
 
-def asked(*lines: tuple[str, str], method: bytes = b"GET", file: Published = FILE) -> Plan:
+def asked(*lines: tuple[str, str], method: str = "GET", file: Published = FILE) -> Plan:
     """The plan for a request with *lines*."""
     received = [(name.lower().encode(), value.encode()) for name, value in lines]
     return plan(method, received, file, boundary="b", now=NOW)
@@ -81,7 +81,7 @@ def test_two_range_lines_are_none() -> None:
 
 def test_head_knows_no_ranges() -> None:
     """RFC 9110 14.2: only GET has them, so HEAD tells of the whole file."""
-    got = asked(("Range", "bytes=2-4"), method=b"HEAD")
+    got = asked(("Range", "bytes=2-4"), method="HEAD")
     assert got.status == 200
     assert dict(got.headers)["Content-Length"] == "10"
 

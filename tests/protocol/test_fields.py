@@ -30,25 +30,6 @@ def test_any_byte_of_a_value_can_be_read() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("received", "length"),
-    [
-        ([], None),
-        ([(b"content-length", b"0")], 0),
-        ([(b"content-length", b"9999999999999999999")], 9999999999999999999),
-        ([(b"content-length", b"10"), (b"transfer-encoding", b"chunked")], None),
-        ([(b"content-length", b"+5")], None),
-        ([(b"content-length", b"10000000000000000000")], None),
-        ([(b"content-length", b"5"), (b"content-length", b"5")], None),
-    ],
-)
-def test_the_declared_length_is_a_plain_number_or_none(
-    received: list[tuple[bytes, bytes]], length: int | None
-) -> None:
-    """At most nineteen ASCII digits, once, and no transfer coding."""
-    assert fields.content_length(received) == length
-
-
 def test_every_answer_says_who_when_and_how_long() -> None:
     """And nothing of what was given is lost."""
     got = fields.complete([("ETag", '"x"')], status=200, now=784111777.9, length=3, close=False)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.strategies import chunked
+from tests.wire import parsed
 from uploadd.errors import BadRequest, NotFound, StoreError, TooLarge, TooSlow
 from uploadd.serve import exchange as module
 from uploadd.serve import outlet
@@ -24,11 +25,7 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 def begin(stream: trio.abc.Stream, head: bytes, behind: bytes = b"") -> Exchange:
     """An exchange as the front door begins it."""
-    conn = h11.Connection(h11.SERVER)
-    conn.receive_data(head)
-    request = conn.next_event()
-    assert isinstance(request, h11.Request)
-    return Exchange(stream, conn, request, "r-1", behind=behind, now=lambda: 784111777.0)
+    return Exchange(stream, parsed(head), "r-1", behind=behind, now=lambda: 784111777.0)
 
 
 def put(length: int, *lines: bytes) -> bytes:
@@ -234,7 +231,7 @@ async def test_a_body_that_stands_still_for_a_minute_is_too_slow(
         (b"abcdeGET", b"abcde", 0, b"GET"),
     ],
 )
-async def test_a_body_can_be_taken_past_h11(
+async def test_a_body_can_be_taken_over(
     behind: bytes, first: bytes, owed: int, leftover: bytes
 ) -> None:
     """Once the last byte is said to have moved, the connection goes on."""
@@ -249,7 +246,7 @@ async def test_a_body_can_be_taken_past_h11(
     assert exchange.leftover == leftover
 
 
-async def test_a_body_past_h11_can_still_be_received() -> None:
+async def test_a_body_that_was_taken_over_can_still_be_received() -> None:
     """When the kernel path gives up on it: the rest and no byte more."""
     ours, theirs = memory()
     exchange = begin(ours, put(5, b"Expect: 100-continue"))

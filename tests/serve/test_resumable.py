@@ -383,7 +383,7 @@ async def test_a_creation_that_broke_off_before_it_was_answered_leaves_nothing()
 
 @virtual
 async def test_who_waits_for_100_is_told_104_first_and_100_then() -> None:
-    """To h11 any interim answer ends the waiting, to a client only one does."""
+    """To a client only one of the two ends the waiting."""
     async with open_house() as house:
         caller = house.call()
         said = head(

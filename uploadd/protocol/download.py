@@ -37,9 +37,7 @@ class Plan(NamedTuple):
     """The refusal, if it is one; *headers* then go with it."""
 
 
-def plan(
-    method: bytes, received: Received, published: Published, *, boundary: str, now: int
-) -> Plan:
+def plan(method: str, received: Received, published: Published, *, boundary: str, now: int) -> Plan:
     """The answer to *method*, GET or HEAD, with the fields *received*, at *now* epoch seconds.
 
     The body is what a GET gets; to HEAD the same is said and nothing of it is sent.  *boundary*
@@ -54,7 +52,7 @@ def plan(
     if outcome is Outcome.NOT_MODIFIED:
         return Plan(304, validators, ())
     # Only GET has ranges (RFC 9110 14.2).
-    by_range = method == b"GET" and outcome is Outcome.PROCEED
+    by_range = method == "GET" and outcome is Outcome.PROCEED
     selection = ranges.select(single(received, b"range") if by_range else None, published.length)
     if selection.status == 416:
         length = published.length

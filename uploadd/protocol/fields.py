@@ -1,13 +1,12 @@
 """Header fields: reading those of a request, completing those of an answer (RFC 9110 section 5).
 
-Fields of a request are as h11 gives them: lower-case names and values, in bytes.  Fields of an
+Fields of a request are as the gate gives them: lower-case names and values, in bytes.  Fields of an
 answer are text.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
@@ -44,21 +43,6 @@ def joined(received: Received, name: bytes) -> str | None:
     """The value of a field that is a list, its lines joined (RFC 9110 5.3); None when absent."""
     found = values(received, name)
     return ", ".join(found) if found else None
-
-
-def content_length(received: Received) -> int | None:
-    """The declared length of the body in bytes; None when there is none, or a coding."""
-    if values(received, b"transfer-encoding"):
-        return None
-    value = single(received, b"content-length")
-    return int(value) if value is not None and re.fullmatch(r"[0-9]{1,19}", value) else None
-
-
-def body_length(received: Received) -> int | None:
-    """Declared bytes of the body; 0 when there is none, None when only its end will tell."""
-    if values(received, b"transfer-encoding"):
-        return None
-    return content_length(received) or 0
 
 
 def reason(status: int) -> str:

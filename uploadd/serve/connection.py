@@ -1,19 +1,16 @@
 """The front door: one accepted stream, from its first byte to its last.
 
-Every head passes the gate before h11 sees it; then the table of routes says which conversation
-begins.  What goes wrong in a conversation ends that connection alone: here it is caught, logged
-once, and counted.
+Every head passes the gate; then the table of routes says which conversation begins.  What goes
+wrong in a conversation ends that connection alone: here it is caught, logged once, and counted.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from contextlib import suppress
 from itertools import count
 from typing import Final
 
-import h11
 import trio
 
 from uploadd import errors
@@ -97,7 +94,7 @@ class FrontDoor:
                 return
             if await self._upgraded(stream, gate, head, request_id):
                 return
-            exchange = _exchange(stream, gate, head, request_id, self._data)
+            exchange = Exchange(stream, head, request_id, behind=gate.take(), data=self._data)
             await self._answer(exchange, head)
             if not exchange.reusable or asks_for_upgrade(head):
                 return
@@ -215,29 +212,21 @@ class FrontDoor:
             share.close()
 
 
-def _exchange(
-    stream: trio.abc.Stream,
-    gate: HeadGate,
-    head: Head,
-    request_id: str,
-    data: trio.CapacityLimiter,
-) -> Exchange:
-    """The exchange of *head*: h11 sees this head and what is behind it."""
-    conn = h11.Connection(h11.SERVER)
-    conn.receive_data(head.raw)
-    request = conn.next_event()
-    assert isinstance(request, h11.Request), request
-    return Exchange(stream, conn, request, request_id, behind=gate.take(), data=data)
-
-
 def _last_word(stream: trio.abc.Stream, request_id: str, method: str = "GET") -> Exchange:
     """An exchange that can only be refused: what follows its head is nobody's request."""
-    conn = h11.Connection(h11.SERVER)
-    conn.receive_data(b"a head that did not pass\r\n\r\n")
-    with suppress(h11.RemoteProtocolError):
-        conn.next_event()
-    request = h11.Request(method=method, target="/", headers=[], http_version="1.0")
-    return Exchange(stream, conn, request, request_id)
+    head = Head(
+        raw=b"",
+        method=method,
+        target="/",
+        version="1.0",
+        authority="",
+        fields=(),
+        length=None,
+        chunked=False,
+    )
+    exchange = Exchange(stream, head, request_id)
+    exchange.body_lost()
+    return exchange
 
 
 def _is_about_method(error: UploadError) -> bool:

@@ -51,12 +51,12 @@ class Conversations:
         """Answer *exchange*, whose *head* leads *to* somewhere.  Raises UploadError."""
         exchange.common = cors.fields(head, self._rules.origins)
         match to.conversation:
-            case Conversation.FRONT if assets.wants_page(exchange.request.headers):
-                await self._asset(exchange, "index.html")
+            case Conversation.FRONT if assets.wants_page(head.fields):
+                await self._asset(exchange, head, "index.html")
             case Conversation.FRONT:
                 await exchange.answer(*pages.front(self._version, head.authority))
             case Conversation.ASSET:
-                await self._asset(exchange, to.name or "")
+                await self._asset(exchange, head, to.name or "")
             case Conversation.PUT | Conversation.FORM | Conversation.FILES:
                 await self._create(exchange, head, to)
             case Conversation.UPLOAD:
@@ -104,15 +104,15 @@ class Conversations:
         most = self._budget.max_chunk
         return Limits(most, self._rules.max_length, most, self._rules.max_refs)
 
-    async def _asset(self, exchange: Exchange, name: str) -> None:
+    async def _asset(self, exchange: Exchange, head: Head, name: str) -> None:
         found = self._assets.get(name)
         if found is None:
             raise errors.NotFound("nothing lives at this path")
-        await exchange.answer(*assets.answer(exchange.request.headers, found))
+        await exchange.answer(*assets.answer(head.fields, found))
 
     async def _form(self, exchange: Exchange, head: Head) -> None:
         files = await FormUpload(self._uploads, self._budget, exchange, Form(head)).store()
-        page = assets.wants_page(exchange.request.headers)
+        page = assets.wants_page(head.fields)
         await exchange.answer(*stored(files, page=page))
 
     async def _download(self, exchange: Exchange, id: str) -> None:

@@ -25,8 +25,8 @@ async def serve_file(
     """
     async with open_file() as fd:
         plan = download.plan(
-            exchange.request.method,
-            exchange.request.headers,
+            exchange.head.method,
+            exchange.head.fields,
             published,
             boundary=secrets.token_hex(16),
             now=int(exchange.now()),

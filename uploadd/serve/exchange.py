@@ -1,18 +1,19 @@
-"""One HTTP request and its answer, on an h11 connection that lives no longer than that."""
+"""One HTTP request and its answer."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Final, cast
+from typing import Final
 
-import h11
 import trio
 
 from uploadd.errors import BadRequest, TooSlow, UploadError
-from uploadd.protocol import fields
+from uploadd.protocol import fields, framing
 from uploadd.protocol.fields import Field
+from uploadd.protocol.framing import Pieces, RequestBody
+from uploadd.protocol.heads import Head
 from uploadd.serve.outlet import LINGER_SECONDS, FileSpan, linger, outlet
 
 __all__ = ["Exchange", "FileSpan", "linger"]
@@ -28,9 +29,8 @@ _RECEIVE: Final = 128 * 1024
 class Exchange:
     """One request and its answer.  One task at a time may receive, and one may send.
 
-    *conn* has been fed the head alone and has returned *request*; *behind* are the bytes that
-    came with the head and belong to the body or to what follows it.  *data* limits the threads
-    that read files (None: trio's); *now* gives epoch seconds.
+    *behind* are the bytes that came with the *head* and belong to the body or to what follows it.
+    *data* limits the threads that read files (None: trio's); *now* gives epoch seconds.
 
     When the peer is gone, or has taken nothing for a minute, sending and receiving raise
     trio.BrokenResourceError: there is nobody left to tell.
@@ -39,8 +39,7 @@ class Exchange:
     def __init__(
         self,
         stream: trio.abc.Stream,
-        conn: h11.Connection,
-        request: h11.Request,
+        head: Head,
         request_id: str,
         *,
         behind: bytes = b"",
@@ -48,29 +47,32 @@ class Exchange:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.stream = stream
-        self.request = request
+        self.head = head
         self.request_id = request_id
         self.now = now
-        self.trailers: Sequence[tuple[bytes, bytes]] = ()
-        """Fields that came behind the body; to be read after its last byte."""
         self.common: Sequence[Field] = ()
         """Fields that go with every final answer."""
-        self._conn = conn
+        self._body = RequestBody(head)
+        self._waiting = framing.waits_for_100(head)
         self._outlet = outlet(stream, data)
         self._sound = True  # no send has failed or was left in the middle
-        self._received = 0  # bytes of the body
-        self._owed: int | None = None  # bytes of a body that h11 does not see, still to come
-        self._beyond = b""  # what followed such a body
+        self._begun = self._over = False  # the final answer
+        self._last = not framing.may_follow(head)  # nothing follows on this connection
         self._lost = False
         if behind:
-            conn.receive_data(behind)
+            self._feed(behind)
 
     # --- the request's body ---------------------------------------------------------------
 
     @property
     def length(self) -> int | None:
         """Declared bytes of the request's body; 0 without one, None for one that is chunked."""
-        return fields.body_length(self.request.headers)
+        return None if self.head.chunked else self.head.length or 0
+
+    @property
+    def trailers(self) -> Sequence[tuple[bytes, bytes]]:
+        """Fields that came behind the body; to be read after its last byte."""
+        return self._body.trailers
 
     async def receive_body(self) -> bytes:
         """The next bytes of the request's body, ``b""`` after the last.
@@ -78,37 +80,29 @@ class Exchange:
         Asks for the body (100 Continue) if the client waits for that.  Raises BadRequest when
         its framing is wrong, TooSlow after a minute without a byte.  Cancelled, it takes nothing.
         """
-        await trio.lowlevel.checkpoint()
-        if self._owed is not None:
-            data = await self._receive(min(self._owed, _RECEIVE)) if self._owed else b""
-            self.body_moved(len(data))
-            return data
-        while (ready := self._ready()) is None:
+        if self._body.left != 0:
+            await trio.lowlevel.checkpoint()
+        while (ready := self._body.next()) is None:
             await self._continue()
-            self._conn.receive_data(await self._receive(_RECEIVE))
+            self._feed(await self._receive())
         return ready
 
     async def hand_over_body(self) -> tuple[bytes, int]:
-        """Take a body of declared length away from h11, before any of it was received.
+        """Take a body of declared length out of here, before any of it was received.
 
         Returns what came with the head and how many bytes are still on the socket.  Whoever
         moves those, in the kernel or by `receive_body`, says so with `body_moved`.
         """
-        length = fields.content_length(self.request.headers)
-        if length is None or self._received:
+        if self.head.length is None or self._body.left != self.head.length:
             raise RuntimeError("only a whole body of declared length can be handed over")
-        behind = self._conn.trailing_data[0]
-        first, self._beyond = behind[:length], behind[length:]
-        if len(first) < length:
+        first = self._body.next() or b""
+        if self._body.left:
             await self._continue()
-        self._owed = length - len(first)
-        return first, self._owed
+        return first, self._body.left
 
     def body_moved(self, count: int) -> None:
         """*count* bytes of a body that was handed over have left the socket."""
-        assert self._owed is not None
-        assert count <= self._owed
-        self._owed -= count
+        self._body.moved(count)
 
     def body_lost(self) -> None:
         """Nobody looks at the rest of the body, or knows where it begins: the connection ends."""
@@ -117,29 +111,22 @@ class Exchange:
     @property
     def leftover(self) -> bytes:
         """What came behind the body: the beginning of the next request."""
-        return self._conn.trailing_data[0] if self._owed is None else self._beyond
+        return self._body.leftover
 
     # --- the answer -----------------------------------------------------------------------
 
     async def inform(self, status: int, headers: Iterable[Field] = ()) -> None:
         """Send an interim answer (1xx), if the client's HTTP knows them (RFC 9110 15.2)."""
-        if self.request.http_version < b"1.1":
+        if self.head.version == "1.0":
             return
-        event = h11.InformationalResponse(
-            status_code=status, headers=list(headers), reason=fields.reason(status)
-        )
-        waits = self._conn.they_are_waiting_for_100_continue
-        await self._send(self._conn.send(event))
-        # To h11 any interim answer ends the waiting; to the client only 100 does.
-        self._conn.client_is_waiting_for_100_continue = waits and status != 100
+        self._waiting = self._waiting and status != 100
+        await self._send(framing.answer_head(status, headers))
 
     async def answer(self, status: int, headers: Iterable[Field], body: bytes = b"") -> None:
         """Send a whole answer.  It is the last word if much of the request is still to come."""
         unread = self._unread()
-        out = self._head(status, headers, len(body), unread)
-        if self.request.method != b"HEAD":
-            out += self._conn.send(h11.Data(data=body))
-        await self._send(out + self._conn.send(h11.EndOfMessage()))
+        out = self._answer_head(status, headers, len(body), unread)
+        await self._send(out if self.head.method == "HEAD" else out + body)
         await self._settle(unread)
 
     async def stream_answer(
@@ -153,17 +140,18 @@ class Exchange:
         To HEAD no piece is asked for.  Raises StoreError when a file is shorter than its span:
         what was promised is then never made up, and the connection is finished.
         """
-        unread = self._unread()
-        await self._send(self._head(status, headers, None, unread))
-        if self.request.method == b"HEAD":
-            pass
-        elif isinstance(pieces, AsyncIterable):
-            async for piece in pieces:
-                await self._send_piece(piece)
-        else:
-            for piece in pieces:
-                await self._send_piece(piece)
-        await self._send(self._conn.send(h11.EndOfMessage()))
+        unread, headers = self._unread(), list(headers)
+        form = Pieces(self.head, headers)
+        self._last = self._last or form.ends_connection
+        await self._send(self._answer_head(status, [*headers, *form.fields], None, unread))
+        if self.head.method != "HEAD":
+            if isinstance(pieces, AsyncIterable):
+                async for piece in pieces:
+                    await self._send_piece(piece, form)
+            else:
+                for piece in pieces:
+                    await self._send_piece(piece, form)
+            await self._send(form.end())
         await self._settle(unread)
 
     async def refuse(self, error: UploadError, extra_headers: Iterable[Field] = ()) -> None:
@@ -174,36 +162,24 @@ class Exchange:
     @property
     def answered(self) -> bool:
         """Whether a final answer has begun, or a send has failed: an error can then only close."""
-        return not self._sound or self._conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE)
+        return not self._sound or self._begun
 
     @property
     def reusable(self) -> bool:
         """Whether the connection can carry another request: `leftover`, then its stream."""
-        body_read = self._conn.their_state is h11.DONE or self._owed == 0
-        return self._sound and self._conn.our_state is h11.DONE and body_read
+        return self._sound and self._over and not self._last and self._body.left == 0
 
     # --- inside ---------------------------------------------------------------------------
 
-    def _ready(self) -> bytes | None:
-        """Bytes of the body that are here, ``b""`` after the last, None when there are none."""
-        if self._conn.their_state not in (h11.SEND_BODY, h11.ERROR):
-            return b""  # h11 would wait for the next request
-        try:
-            event = self._conn.next_event()
-        except h11.RemoteProtocolError as exc:
-            raise BadRequest(f"the body of the request is malformed: {exc}") from exc
-        if event is h11.NEED_DATA:
-            return None
-        if isinstance(event, h11.Data):
-            self._received += len(event.data)
-            return bytes(event.data)
-        if isinstance(event, h11.EndOfMessage):
-            self.trailers = list(event.headers)
-        return b""
+    def _feed(self, data: bytes) -> None:
+        self._body.feed(data)
+        self._waiting = self._waiting and not self._body.begun
 
-    async def _receive(self, limit: int) -> bytes:
+    async def _receive(self) -> bytes:
+        """What the peer sends; of a body with a length no more than belongs to it."""
+        left = self._body.left
         with trio.move_on_after(IDLE) as patience:
-            data = await self.stream.receive_some(limit)
+            data = await self.stream.receive_some(min(left or _RECEIVE, _RECEIVE))
         if patience.cancelled_caught:
             raise TooSlow(f"no byte of the request's body came for {IDLE:.0f} s")
         if not data:
@@ -211,50 +187,44 @@ class Exchange:
         return bytes(data)
 
     async def _continue(self) -> None:
-        if self._conn.they_are_waiting_for_100_continue:
+        if self._waiting:
             await self.inform(100)
 
     def _unread(self) -> int | None:
         """Bytes of the request's body that are still to come; None when nobody can tell."""
         if self._lost:
             return None
-        if self._owed is not None:
-            return self._owed
         try:
-            while ready := self._ready():
+            while self._body.next():
                 pass
         except BadRequest:
             return None
-        if ready is not None:
-            return 0
-        length = fields.content_length(self.request.headers)
         # Without 100 Continue the body may come or not.
-        if length is None or self._conn.they_are_waiting_for_100_continue:
-            return None
-        return length - self._received
+        return None if self._waiting else self._body.left
 
-    def _head(
+    def _answer_head(
         self, status: int, headers: Iterable[Field], length: int | None, unread: int | None
     ) -> bytes:
-        close = unread is None or unread > DRAIN_BYTES
+        self._begun = True
+        self._last = self._last or unread is None or unread > DRAIN_BYTES
         completed = fields.complete(
-            [*headers, *self.common], status=status, now=self.now(), length=length, close=close
+            [*headers, *self.common], status=status, now=self.now(), length=length, close=self._last
         )
-        return self._conn.send(
-            h11.Response(status_code=status, headers=completed, reason=fields.reason(status))
-        )
+        return framing.answer_head(status, completed)
 
-    async def _send_piece(self, piece: bytes | FileSpan) -> None:
-        # h11 asks of a piece nothing but its length, and hands it through.
-        event = h11.Data(data=cast("bytes", piece))
-        framed = cast("list[bytes | FileSpan] | None", self._conn.send_with_data_passthrough(event))
-        for part in framed or ():
+    async def _send_piece(self, piece: bytes | FileSpan, form: Pieces) -> None:
+        if not len(piece):
+            return
+        before, behind = form.around(len(piece))
+        for part in (before, piece, behind):
             await self._send(part)
 
     async def _send(self, piece: bytes | FileSpan) -> None:
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         if not self._sound:
             raise trio.BrokenResourceError("half a message went out before")
+        if not len(piece):
+            return
         # Not sound until the last byte is out: whatever ends this early leaves half a message.
         self._sound = False
         if isinstance(piece, FileSpan):
@@ -265,6 +235,7 @@ class Exchange:
 
     async def _settle(self, unread: int | None) -> None:
         """After the answer: read a small rest of the request, or part in peace from a large one."""
+        self._over = True
         if unread is None or unread > DRAIN_BYTES:
             self._sound = False
             await linger(self.stream)

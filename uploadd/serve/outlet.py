@@ -40,7 +40,7 @@ _PEER_ERRNOS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FileSpan:
-    """*count* bytes from *offset* of the open file *fd*; h11 sees nothing of it but the length."""
+    """*count* bytes from *offset* of the open file *fd*."""
 
     fd: int
     offset: int

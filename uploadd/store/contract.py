@@ -4,7 +4,7 @@ A store keeps the bytes of uploads that grow, by id, and publishes them under a 
 nothing of owners, sessions or the ledger.
 
 * ``write`` puts bytes anywhere, in any order, one call at a time for an upload; when it returns
-  they are in the page cache.
+  they are in the page cache (a small upload that came whole: before the next flush returns).
 * ``flush`` is the only thing that tells what is durable.  It looks at what is written *before*
   it flushes, so it never speaks of bytes that came while it ran.
 * A failed flush is never tried again on the same data: the upload has *failed* in the store.
@@ -62,8 +62,9 @@ class Store(Protocol):
         """Write *buffers* one after another at position *at*, in bytes.
 
         *whole* says that these are all the bytes there will ever be: the store may then keep
-        them nameless until they are published.  What is *provisional* is neither flushed nor
-        told before `confirm`.
+        them nameless until they are published, and small ones in memory, which it bounds, until
+        they are flushed; *buffers* must not change before.  What is *provisional* is neither
+        flushed nor told before `confirm`.
         Raises NoSpace or StoreError: a prefix may have been written, and is counted.
         """
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from itertools import islice
 from typing import Final
 
@@ -40,6 +39,9 @@ class Descriptors:
         First come, first served.  Cancelled: it has none.
         """
         if self._open.get(id) is not entry:
+            if len(self._open) < self._most and not self._turn.locked():
+                self._open[id] = entry
+                return
             async with self._turn:
                 await self._make_room()
                 self._open[id] = entry
@@ -56,22 +58,39 @@ class Descriptors:
                 self._changed = trio.Event()
                 await self._changed.wait()
 
-    @contextmanager
-    def using(self, entries: Mapping[str, Growing]) -> Iterator[None]:
+    def using(self, entries: Mapping[str, Growing]) -> Using:
         """Keep the descriptors of *entries* open while the block runs."""
-        for entry in entries.values():
-            entry.busy += 1
-        try:
-            yield
-        finally:
-            for id, entry in entries.items():
-                entry.busy -= 1
-                if entry.fd < 0 and not entry.busy:
-                    self.closed(id, entry)
-            self._changed.set()  # some may have come out of use
+        return Using(self, entries)
+
+    def unused(self, entries: Mapping[str, Growing]) -> None:
+        """One use of each of *entries* has ended."""
+        for id, entry in entries.items():
+            entry.busy -= 1
+            if not entry.busy and entry.fd < 0 and not entry.kept:
+                self.closed(id, entry)
+        self._changed.set()  # some may have come out of use
 
     def closed(self, id: str, entry: Growing) -> None:
         """The file of *entry* is not open any more."""
         if self._open.get(id) is entry:
             del self._open[id]
         self._changed.set()
+
+
+class Using:
+    """While the block runs, the descriptors of *entries* stay open.
+
+    A class and no generator: it stands on the way of every small upload, several times.
+    """
+
+    __slots__ = ("_descriptors", "_entries")
+
+    def __init__(self, descriptors: Descriptors, entries: Mapping[str, Growing]) -> None:
+        self._descriptors, self._entries = descriptors, entries
+
+    def __enter__(self) -> None:
+        for entry in self._entries.values():
+            entry.busy += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._descriptors.unused(self._entries)

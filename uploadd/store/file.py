@@ -26,7 +26,7 @@ from uploadd.store.descriptors import MANY
 from uploadd.store.flushes import Flushes, How
 from uploadd.store.growing import GrowingFiles
 from uploadd.store.pull import Pipes, pull
-from uploadd.store.writes import Growing, Write, Writes
+from uploadd.store.writes import Growing, Kept, Write, Writes
 
 T = TypeVar("T")
 GROWING: Final = ".uploadd/growing"
@@ -61,18 +61,16 @@ class FileStore:
         self._folder = disk.open_folder(GROWING, self._root)
         self._prepare()
         self._durable_folders: set[str] = set()
-        self._data = trio.CapacityLimiter(16)
-        self._flushing = trio.CapacityLimiter(4)
-        self._metadata = trio.CapacityLimiter(4)
+        self._data, self._flushing, self._metadata = map(trio.CapacityLimiter, (16, 4, 4))
         self._growing = GrowingFiles(
             self._folder,
             mode=mode,
             max_open=max_open,
             in_thread=partial(self._in_thread, self._metadata),
         )
-        self._writes = Writes(self._open, self._data)
+        self._writes, self._kept = Writes(self._growing.open, self._data), Kept()
         self._pipes = Pipes(16)
-        self._flushes = Flushes(self._folder, durable=durable, how=flush)
+        self._flushes = Flushes(self._folder, self._growing, durable=durable, how=flush)
 
     def _prepare(self) -> None:
         """Check that growing/ and the root are one mount, and make both durable."""
@@ -96,10 +94,12 @@ class FileStore:
         whole: bool = False,
         provisional: bool = False,
     ) -> None:
-        entry = self._sound(id)
-        job = Write(id, entry, at, buffers, whole and at == 0, provisional)
+        entry, whole = self._sound(id), whole and at == 0
         with self._growing.using({id: entry}):
             await self._growing.admit(id, entry)
+            if whole and not provisional and self._kept.keep(entry, buffers):
+                return
+            job = Write(id, entry, at, buffers, whole, provisional)
             await self._writes.submit(job)
         if job.error is not None:
             raise disk.told(job.error, "writing") from job.error
@@ -110,9 +110,6 @@ class FileStore:
             raise disk.told(OSError(errno.EIO, ""), "writing")
         return entry
 
-    def _open(self, job: Write) -> None:  # in a thread
-        self._growing.open(job.id, job.entry, whole=job.whole)
-
     async def pull(
         self, id: str, socket: int, at: int, count: int, stop: Callable[[], bool]
     ) -> Pulled:
@@ -120,9 +117,7 @@ class FileStore:
         entry = self._sound(id)
 
         def move() -> Pulled:
-            if entry.fd < 0:
-                self._growing.open(id, entry, whole=False)
-            return pull(self._pipes, socket, entry.fd, at, count, stop)
+            return pull(self._pipes, socket, self._growing.open(id, entry), at, count, stop)
 
         with self._growing.using({id: entry}):
             await self._growing.admit(id, entry)
@@ -136,9 +131,8 @@ class FileStore:
         entry = self._sound(id)
 
         def copy() -> tuple[int, OSError | None]:
-            if entry.fd < 0:
-                self._growing.open(id, entry, whole=False)
-            return settle.copy(self._folder, source, start, end, entry.fd, at)
+            fd = self._growing.open(id, entry)
+            return settle.copy(self._folder, source, start, end, fd, at)
 
         with self._growing.using({id: entry}):
             await self._growing.admit(id, entry)
@@ -186,12 +180,10 @@ class FileStore:
         # The watermark first, the flush second: bytes that come between are not promised.
         for entry in sound.values():
             entry.in_flush, entry.dirty = entry.dirty, NOTHING
-        named = [id for id, e in sound.items() if e.anonymous and id not in publishing]
         with self._growing.using(sound):
             outcome: list[OSError | None] = [None] * len(sound)
             try:
-                if named or (self._durable and sound):
-                    job = partial(self._flushes.now, sound, named)
+                if (job := self._flushes.job(sound, publishing)) is not None:
                     outcome = await self._in_thread(self._flushing, job)
             except trio.Cancelled:  # before it began
                 for entry in sound.values():
@@ -203,6 +195,7 @@ class FileStore:
             }
             for (id, entry), error in zip(sound.items(), outcome, strict=True):
                 mark, entry.in_flush = entry.in_flush, NOTHING
+                self._kept.drop(entry)
                 entry.failed = error is not None
                 answer[id] = disk.told(error, "flushing") if error is not None else mark
                 if entry.anonymous:  # durable only once it is published
@@ -211,6 +204,7 @@ class FileStore:
 
     async def rewind(self, id: str, held: Extents) -> None:
         entry = self._growing.use(id)
+        self._kept.drop(entry)
 
         def rewind() -> None:
             fd, entry.fd = entry.fd, -1
@@ -226,6 +220,9 @@ class FileStore:
 
     async def read(self, id: str, start: int, end: int) -> bytes:
         entry = self._growing.get(id) or Growing()
+        if entry.kept:
+            await trio.lowlevel.checkpoint()
+            return b"".join(entry.kept)[start:end]
         with self._growing.using({id: entry}):
             job = partial(settle.read, self._folder, id, entry.fd, start, end)
             return await self._in_thread(self._data, job)
@@ -270,6 +267,8 @@ class FileStore:
         await self._growing.release(ids)
 
     async def remove(self, ids: Sequence[str]) -> None:
+        for entry in self._growing.some(ids).values():
+            self._kept.drop(entry)
         await self._growing.remove(ids)
 
     # --- starting and stopping --------------------------------------------------------------

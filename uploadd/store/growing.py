@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import trio
 
 from uploadd.store import disk, settle
 from uploadd.store.contract import MediumFailed
-from uploadd.store.descriptors import Descriptors
+from uploadd.store.descriptors import Descriptors, Using
 from uploadd.store.writes import Growing
 
 _OPEN: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -54,17 +53,17 @@ class GrowingFiles:
         """Let *entry*, which the caller is using, have a descriptor; see `Descriptors.admit`."""
         await self._descriptors.admit(id, entry)
 
-    @contextmanager
-    def using(self, entries: Mapping[str, Growing]) -> Iterator[None]:
+    def using(self, entries: Mapping[str, Growing]) -> Using:
         """Keep the descriptors of *entries* open while the block runs."""
-        with self._descriptors.using(entries):
-            yield
+        return self._descriptors.using(entries)
 
-    def open(self, id: str, entry: Growing, *, whole: bool) -> None:
-        """Open the file of *entry*, which is admitted; *whole*, nameless if that can be.
+    def open(self, id: str, entry: Growing, *, whole: bool = False) -> int:
+        """The descriptor of *entry*, which is admitted; *whole*, a nameless file if that can be.
 
         Blocks.  Raises OSError.
         """
+        if entry.fd >= 0:
+            return entry.fd
         # What lies in growing/ is what recovery publishes: beside it nothing can be nameless.
         nameless = whole and self._has_nameless and disk.find_file(id, self._folder) is None
         if nameless:
@@ -74,6 +73,7 @@ class GrowingFiles:
         entry.anonymous, entry.fresh = nameless, not nameless
         entry.inode = os.fstat(entry.fd).st_ino
         os.fchmod(entry.fd, self._mode)  # whatever the umask is; growing/ itself is private
+        return entry.fd
 
     # --- letting go -----------------------------------------------------------------------
 

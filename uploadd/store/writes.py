@@ -16,6 +16,8 @@ from uploadd.store.contract import Bytes
 
 SMALL: Final = 64 * 1024
 """Bytes of a write that shares a thread hop with others that wait."""
+KEPT: Final = 16 << 20
+"""Bytes of small whole uploads that may wait in memory for their flush."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,11 +30,18 @@ class Growing:
     dirty: Extents = NOTHING
     in_flush: Extents = NOTHING
     provisional: Extents = NOTHING
+    kept: Sequence[Bytes] = ()
+    """All that there is of it, while it waits in memory for its flush; there is no file yet."""
     failed: bool = False
     fresh: bool = False
     """Whether its name in growing/ may not be durable; set and cleared in the thread at work."""
     busy: int = 0
     """Uses under way: the descriptor must stay open."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of it was written since it was last known to be durable."""
+        return self.fd < 0 and not (self.dirty or self.in_flush or self.provisional or self.kept)
 
     @property
     def idle(self) -> bool:
@@ -42,7 +51,7 @@ class Growing:
     @property
     def closable(self) -> bool:
         """Whether the descriptor can be closed; what is provisional is flushed before."""
-        used = self.busy or self.in_flush or self.anonymous
+        used = self.busy or self.in_flush or self.anonymous or self.kept
         return not used and (self.failed or not self.dirty)
 
 
@@ -71,11 +80,36 @@ class Write:
             entry.dirty = entry.dirty.add(start, end)
 
 
-class Writes:
-    """Carries writes into threads.  *create* opens the file of an upload, in the thread."""
+class Kept:
+    """Small uploads that came whole: they are written in the thread that flushes them.
 
-    def __init__(self, create: Callable[[Write], None], limiter: trio.CapacityLimiter) -> None:
-        self._create, self._limiter = create, limiter
+    So they cost no turn in a thread of their own.  They are nameless until they are published,
+    and would not outlive the process in the page cache either.
+    """
+
+    def __init__(self, most: int = KEPT) -> None:
+        self._left = most
+
+    def keep(self, entry: Growing, buffers: Sequence[Bytes]) -> bool:
+        """Keep *buffers*, all of a new upload, if there is room; they must not change any more."""
+        size = sum(map(len, buffers))
+        if not 0 < size <= min(SMALL, self._left) or not entry.empty:
+            return False
+        self._left -= size
+        entry.kept, entry.dirty = buffers, NOTHING.add(0, size)
+        return True
+
+    def drop(self, entry: Growing) -> None:
+        """It is written, or nobody wants it any more."""
+        self._left += sum(map(len, entry.kept))
+        entry.kept = ()
+
+
+class Writes:
+    """Carries writes into threads.  *open* gives the descriptor of an upload, in the thread."""
+
+    def __init__(self, open: Callable[..., int], limiter: trio.CapacityLimiter) -> None:
+        self._open, self._limiter = open, limiter
         self._waiting: list[Write] = []
         self._hopping = False
 
@@ -122,8 +156,7 @@ class Writes:
     def _now(self, jobs: Sequence[Write]) -> None:  # in a thread
         for job in jobs:
             try:
-                if job.entry.fd < 0:
-                    self._create(job)
-                job.count, job.error = disk.write_all(job.entry.fd, job.at, job.buffers)
+                fd = self._open(job.id, job.entry, whole=job.whole)
+                job.count, job.error = disk.write_all(fd, job.at, job.buffers)
             except OSError as error:
                 job.error = error
