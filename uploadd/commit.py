@@ -23,7 +23,7 @@ from uploadd.protocol.extents import NOTHING
 from uploadd.protocol.upload import Input, Published, State, Upload
 from uploadd.rows import Entries, Event, row
 from uploadd.store.contract import MediumFailed, Publication, Store
-from uploadd.work import Agenda, Work
+from uploadd.work import Agenda, Leftovers, Work
 
 BATCH: Final = 512
 ALONE: Final = 1 << 20
@@ -56,6 +56,7 @@ class Commit:
         self._alone: set[str] = set()
         self._long = trio.CapacityLimiter(LONG_FLUSHES)
         self._flushed: list[Work] = []  # alone; the next batch remembers them
+        self._leftovers = Leftovers()
         self._in_batch: frozenset[str] = frozenset()
         self._drained = trio.Event()
         self._full = False
@@ -183,7 +184,7 @@ class Commit:
         await self._remember(works)
         await self._name(works)
         self._in_batch = frozenset()
-        if removed := [w.upload.id for w in works if w.remove and w.error is None]:
+        if removed := self._leftovers.take(works, idle=not self._agenda.pending):
             nursery.start_soon(self._store.remove, removed)
         if released := [w.upload.id for w in works if w.release and not w.remove]:
             nursery.start_soon(self._store.release, released)

@@ -157,14 +157,16 @@ class Uploads(Claims):
         await self.commit.publish(upload, self._path(upload))
 
     def _path(self, upload: Upload) -> str:
-        return names.expand(
-            self._template,
-            name=names.sanitise(upload.name, upload.id),
-            folder=names.folders(upload.metadata.get(names.RELATIVE_PATH)),
-            date=time.strftime("%Y-%m-%d", time.gmtime(upload.created)),
-            id=upload.id,
-            subject=names.sanitise(upload.owner, "anon"),
-        )
+        values = {
+            "name": names.sanitise(upload.name, upload.id),
+            "folder": names.folders(upload.metadata.get(names.RELATIVE_PATH)),
+            "id": upload.id,
+        }
+        if "{date}" in self._template:
+            values["date"] = time.strftime("%Y-%m-%d", time.gmtime(upload.created))
+        if "{subject}" in self._template:
+            values["subject"] = names.sanitise(upload.owner, "anon")
+        return names.expand(self._template, **values)
 
     async def cancel(self, upload: Upload) -> None:
         """End an unfinished upload; its bytes are removed.  Durable when it returns.

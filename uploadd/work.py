@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from typing import Final
 
 import trio
 
@@ -14,6 +15,8 @@ from uploadd.protocol.extents import NOTHING, Extents
 from uploadd.protocol.upload import GONE, State, Upload
 from uploadd.rows import Event
 
+TOGETHER: Final = 64
+"""Growing names of published uploads that are removed in one turn, while there is other work."""
 Then = Callable[[UploadError | None], None]
 
 
@@ -69,6 +72,25 @@ class Work:
             self.error, self.newly = outcome, NOTHING
         else:
             self.newly = self.newly.union(outcome)
+
+
+class Leftovers:
+    """Growing bytes that nobody needs any more, until they are removed."""
+
+    def __init__(self) -> None:
+        self._named: list[str] = []
+
+    def take(self, works: Sequence[Work], *, idle: bool) -> list[str]:
+        """What is to be removed after the batch of *works*; *idle*: no other waits.
+
+        Of what is published only a growing name is left: many go in one turn.
+        """
+        removed = [w.upload for w in works if w.remove and w.error is None]
+        self._named += [one.id for one in removed if one.state is State.PUBLISHED]
+        gone = [one.id for one in removed if one.state is not State.PUBLISHED]
+        if idle or len(self._named) >= TOGETHER:
+            gone, self._named = gone + self._named, []
+        return gone
 
 
 class Agenda:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -26,6 +27,7 @@ _FORMATS: Final = (
 )
 
 
+@lru_cache(maxsize=16)  # every answer says the same second
 def format_date(seconds: int) -> str:
     """The IMF-fixdate of *seconds* since the epoch, held within the years 1970 to 9999."""
     at = _EPOCH + timedelta(seconds=min(max(seconds, 0), _LAST))

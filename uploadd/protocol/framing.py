@@ -70,6 +70,11 @@ class RequestBody:
         self._data, self._chunks = chunks.trailing_data[0], None
         return b""
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether all of it was fed, and its length declared."""
+        return self._chunks is None and self.left is not None and len(self._data) >= self.left
+
     def moved(self, count: int) -> None:
         """*count* bytes went another way; what was fed has been taken before."""
         assert self.left is not None

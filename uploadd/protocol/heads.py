@@ -49,10 +49,17 @@ class Head:
     """``Content-Length`` in bytes."""
     chunked: bool
     """Whether a chunked body follows."""
+    _named: dict[bytes, list[bytes]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        named: dict[bytes, list[bytes]] = {}  # a head is asked for fields dozens of times
+        for name, value in self.fields:
+            named.setdefault(name, []).append(value)
+        object.__setattr__(self, "_named", named)
 
     def values(self, name: bytes) -> list[bytes]:
         """The value of every field *name* (lower case), in order."""
-        return [value for said, value in self.fields if said == name]
+        return self._named.get(name, [])
 
     def get(self, name: bytes) -> bytes | None:
         """The value of the field *name*, None without; raises BadRequest if it comes twice."""

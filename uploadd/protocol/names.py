@@ -28,8 +28,13 @@ _EDGES: Final = "." + "".join(c for c in map(chr, range(0x3001)) if c.isspace())
 _DROPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,198}[A-Za-z0-9_-])?")
+
+
 def sanitise(name: str | None, fallback: str) -> str:
     """A file name for *name*: one path component, the same for the same input."""
+    if name is not None and _PLAIN.fullmatch(name) and not _RESERVED.match(name):
+        return name  # as most are: there is nothing to do
     text = unicodedata.normalize("NFC", (name or "").encode("utf-8", "replace").decode())
     text = "".join("_" if unicodedata.category(c) in _DROPPED or c in "/\\" else c for c in text)
     text = text.strip(_EDGES)

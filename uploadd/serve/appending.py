@@ -28,6 +28,8 @@ SLICE: Final = 16 << 20
 """Bytes of one turn in a thread."""
 LEAST_PULL: Final = 64 << 10
 """Fewer that are ready are sooner read and written."""
+AT_HAND: Final = 64 << 10
+"""Bytes of a body that came with its head and is written in one go."""
 LEAST_RATE: Final = 1024
 """Bytes a second that a body must bring, over PACE_SECONDS."""
 PACE_SECONDS: Final = 60.0
@@ -177,6 +179,12 @@ class Body(Writer):
         """
         length, stream = self._exchange.length, self._exchange.stream
         self._check_length(length)
+        if length is not None and length <= AT_HAND:
+            data = self._exchange.body_at_hand()
+            if data is not None:  # it is in memory already: nothing to wait for
+                if data:
+                    await self.write(data)
+                return
         store = self._uploads.store
         large = length is not None and length >= LEAST_PULL
         if large and isinstance(stream, trio.SocketStream) and isinstance(store, Pulls):

@@ -87,6 +87,10 @@ class Exchange:
             self._feed(await self._receive())
         return ready
 
+    def body_at_hand(self) -> bytes | None:
+        """The whole body, if all of it came with the head."""
+        return self._body.next() if self._body.at_hand else None
+
     async def hand_over_body(self) -> tuple[bytes, int]:
         """Take a body of declared length out of here, before any of it was received.
 
