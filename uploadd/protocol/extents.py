@@ -37,19 +37,26 @@ class Extents:
         if start == end:
             return self
         pairs = self._pairs
+        out = Extents.__new__(Extents)
+        if not pairs:
+            out._pairs = ((start, end),)
+            return out
+        first, last = pairs[-1]
+        if first <= start <= last:  # it goes on where the last one ends, as most do
+            out._pairs = (*pairs[:-1], (first, max(end, last)))
+            return out
         low = bisect_left(pairs, start, key=lambda pair: pair[1])  # first that ends at or past
         high = bisect_right(pairs, end, key=lambda pair: pair[0])  # first that starts after
         if low < high:
             start = min(start, pairs[low][0])
             end = max(end, pairs[high - 1][1])
-        out = Extents.__new__(Extents)
         out._pairs = (*pairs[:low], (start, end), *pairs[high:])
         return out
 
     def union(self, other: Extents) -> Extents:
         """Both sets together."""
-        if not self._pairs:
-            return other
+        if not self._pairs or not other._pairs:
+            return self if self._pairs else other
         out = self
         for start, end in other._pairs:
             out = out.add(start, end)
@@ -82,7 +89,8 @@ class Extents:
     @property
     def offset(self) -> int:
         """Bytes held from the start without a gap."""
-        return self.end_from(0)
+        pairs = self._pairs
+        return pairs[0][1] if pairs and not pairs[0][0] else 0
 
     @property
     def end(self) -> int:

@@ -67,7 +67,9 @@ def folders(path: str | None) -> str:
 
     Each is one safe component; ``.``, ``..`` and what nothing is left of are left out.
     """
-    steps = (path or "").replace("\\", "/").split("/")[:-1]
+    if not path:
+        return ""
+    steps = path.replace("\\", "/").split("/")[:-1]
     return "/".join(islice((safe for step in steps if (safe := sanitise(step, ""))), DEEPEST))
 
 

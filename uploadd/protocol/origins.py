@@ -45,6 +45,8 @@ def check_host(authority: str, names: Collection[str]) -> None:
 
     Allowed are the local names and *names* (lower case), with any port; ``*`` allows any.
     """
+    if authority in LOCAL_NAMES:
+        return
     match = _AUTHORITY.fullmatch(authority)
     host = match[1].lower() if match else ""
     if "*" in names or host in LOCAL_NAMES or (host and host in names):

@@ -89,11 +89,13 @@ class SocketOutlet:
         with memoryview(data) as view:
             while sent < len(view):
                 try:
-                    with _errors_named():
-                        sent += os.write(self._socket.fileno(), view[sent : sent + _STEP])
-                    await trio.lowlevel.cancel_shielded_checkpoint()
+                    sent += os.write(self._socket.fileno(), view[sent : sent + _STEP])
                 except BlockingIOError:
                     await self._room()
+                except OSError as error:
+                    raise _named(error) from error
+                else:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def send_span(self, span: FileSpan) -> None:
         """Send all bytes of *span*; see `Outlet`."""
@@ -190,10 +192,14 @@ def _errors_named() -> Iterator[None]:
         yield
     except BlockingIOError:
         raise
-    except OSError as exc:
-        if isinstance(exc, ConnectionError | TimeoutError) or exc.errno in _PEER_ERRNOS:
-            raise trio.BrokenResourceError(f"the peer is gone: {exc}") from exc
-        raise StoreError(f"the file cannot be read: {exc.strerror}") from exc
+    except OSError as error:
+        raise _named(error) from error
+
+
+def _named(error: OSError) -> Exception:
+    if isinstance(error, ConnectionError | TimeoutError) or error.errno in _PEER_ERRNOS:
+        return trio.BrokenResourceError(f"the peer is gone: {error}")
+    return StoreError(f"the file cannot be read: {error.strerror}")
 
 
 def _short(at: int) -> StoreError:
