@@ -24,7 +24,7 @@ RINGS: tuple[tuple[str, ...], ...] = (
     ("protocol",),
     (
         *("store", "ledger", "latest", "watch", "hooks", "auth", "systemd", "metrics"),
-        *("masking", "allocator", "budget", "rows"),
+        *("allocator", "budget", "rows"),
     ),
     ("commit", "work", "claim", "claims", "digests", "uploads", "recovery"),
     ("intake", "assembling"),
@@ -37,7 +37,7 @@ RINGS: tuple[tuple[str, ...], ...] = (
 ASIDE: dict[str, tuple[str, ...]] = {
     "settings": ("errors", "protocol"),
     "config": ("errors", "protocol", "settings"),
-    "client": ("errors", "protocol", "masking", "allocator", "latest"),
+    "client": ("errors", "protocol", "allocator", "latest"),
     "web": (),  # put.py is sent to hosts that have nothing of ours
     "testing": tuple(room for ring in RINGS[:5] for room in ring),
 }

@@ -18,7 +18,7 @@ from typing import Final
 
 import trio
 
-from uploadd import __version__, errors, masking
+from uploadd import __version__, errors
 from uploadd.allocator import keep_buffers
 from uploadd.assembling import Assembling
 from uploadd.budget import Budget
@@ -45,7 +45,6 @@ async def serve(config: Config, *, on_ready: Callable[[str], None]) -> None:
 
     Raises CannotStart; MediumFailed when the medium cannot be trusted any more.
     """
-    masking.install()
     keep_buffers()
     rules = _rules(config)
     most, growing = shares(raise_limit())

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import suppress
 from typing import Final
 
 import trio
 
-from uploadd import masking
 from uploadd.budget import Budget
-from uploadd.protocol.frames import FrameGate, Refusal
+from uploadd.protocol.framereader import FrameReader
+from uploadd.protocol.frames import Judge
 from uploadd.protocol.heads import Head, HeadGate
-from uploadd.protocol.upgrade import SUBPROTOCOL, websocket_upgrade
-from uploadd.serve.gate import GatedStream
-from uploadd.serve.messages import Closed, Messages, accepted
+from uploadd.protocol.upgrade import websocket_upgrade
+from uploadd.serve.gate import Closed, Gate
+from uploadd.serve.messages import Messages, accepted
 from uploadd.serve.ws import Farewell
 
 PATH: Final = "/-/ws"
@@ -37,7 +36,6 @@ class EchoDoor:
     """Echoes every message of whoever comes; `serve` one stream, in a task of its own."""
 
     def __init__(self) -> None:
-        masking.install()  # as the daemon does
         self.budget = Budget(MEMORY)
         self.connections = 0
         self.failures: list[ExceptionGroup] = []
@@ -62,11 +60,10 @@ class EchoDoor:
         upgrade = websocket_upgrade(head, gate.unread)
         assert upgrade is not None, "this door is for WebSocket"
         share = self.budget.share()
-        frames = FrameGate(MOST, MOST)
-        gated = GatedStream(stream, upgrade.replay, frames, share, message_seconds=MESSAGE_SECONDS)
+        gate = Gate(stream, FrameReader(Judge(MOST, MOST)), share, message_seconds=MESSAGE_SECONDS)
         try:
-            async with accepted(gated, SUBPROTOCOL, seconds=HANDSHAKE_SECONDS) as messages:
-                farewell = await _echo(messages, gated)
+            async with accepted(gate, upgrade.answer, seconds=HANDSHAKE_SECONDS) as messages:
+                farewell = await _echo(messages)
                 await messages.close(farewell.code, farewell.reason)
         finally:
             share.close()
@@ -81,21 +78,13 @@ async def _head(stream: trio.SocketStream, gate: HeadGate) -> Head:
     return head
 
 
-async def _echo(messages: Messages, gated: GatedStream) -> Farewell:
+async def _echo(messages: Messages) -> Farewell:
     """Echo until the peer or a refusal ends it; how to close, as a session would."""
-    farewell = Farewell()
-    work = trio.CancelScope()
-
-    def on_refusal(refusal: Refusal) -> None:
-        nonlocal farewell
-        farewell = Farewell(refusal.code, refusal.reason)
-        work.cancel(reason=refusal.reason)
-
-    gated.on_refusal = on_refusal
-    with work, suppress(Closed):
-        while True:
+    while True:
+        try:
             await messages.send(await messages.receive())
-    return farewell
+        except Closed as closed:
+            return Farewell(*closed.refusal) if closed.refusal else Farewell()
 
 
 async def main(port: int) -> None:

@@ -7,7 +7,7 @@ import gc
 import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, ParamSpec
 
 import trio
@@ -19,7 +19,7 @@ from uploadd.commit import Commit
 from uploadd.protocol.frames import Refusal
 from uploadd.protocol.upload import State, Upload
 from uploadd.rows import COLUMNS, Entries, Event, upload_of
-from uploadd.serve.messages import Closed
+from uploadd.serve.gate import Closed
 from uploadd.serve.rules import Rules
 from uploadd.serve.ws import Farewell, Session
 from uploadd.store.memory import MemoryStore
@@ -166,14 +166,13 @@ async def keep_alive(desk: Desk, scope: trio.CancelScope) -> None:
             peer.session.look_after(trio.current_time())
 
 
-class Gated:
+class Gate:
     """What a session asks of its gate."""
 
     def __init__(self) -> None:
         self.heard = trio.current_time()
         self.holding_back = False
         self.max_binary = 0
-        self.on_refusal: Any = None
 
     def set_max_binary(self, size: int) -> None:
         self.max_binary = max(self.max_binary, size)
@@ -184,17 +183,17 @@ class Peer:
 
     def __init__(self, desk: Desk, rules: Rules) -> None:
         self.desk = desk
-        self.gated = Gated()
+        self.gate = Gate()
         self.share = desk.budget.share()
         self.pings = 0
-        self._to, self._from = trio.open_memory_channel[str | bytes](math.inf)
+        self._to, self._from = trio.open_memory_channel[str | bytes | Refusal](math.inf)
         self._out, self._in = trio.open_memory_channel[str](0)
         self.ended = trio.Event()
         self.farewell: Farewell | None = None
         self.session = Session(
             f"s{len(desk.peers)}",
             self,  # type: ignore[arg-type]  # four methods are all it asks of Messages
-            self.gated,  # type: ignore[arg-type]  # as much as it asks of a gate
+            self.gate,  # type: ignore[arg-type]  # as much as it asks of a gate
             self.share,
             desk.uploads,
             rules,
@@ -218,15 +217,18 @@ class Peer:
             message = await self._from.receive()
         except trio.EndOfChannel as error:
             raise Closed from error
-        self.gated.heard = trio.current_time()
+        if isinstance(message, Refusal):
+            raise Closed(message)
+        self.gate.heard = trio.current_time()
         return message
 
-    async def send(self, message: str | bytes) -> None:
-        assert isinstance(message, str)
-        try:
-            await self._out.send(message)
-        except trio.BrokenResourceError as error:
-            raise Closed from error
+    async def send(self, *messages: str | bytes) -> None:
+        for message in messages:
+            assert isinstance(message, str)
+            try:
+                await self._out.send(message)
+            except trio.BrokenResourceError as error:
+                raise Closed from error
 
     def ping(self) -> None:
         self.pings += 1
@@ -293,7 +295,8 @@ class Peer:
 
     def refuse(self, refusal: Refusal) -> None:
         """What the gate does when the peer has broken the rules."""
-        self.gated.on_refusal(refusal)
+        with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+            self._to.send_nowait(refusal)
 
     def hang_up(self) -> None:
         """The connection is lost."""

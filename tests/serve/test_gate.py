@@ -1,39 +1,44 @@
-"""What passes between a socket and the WebSocket library, over memory and a virtual clock."""
+"""What a session hears of its peer, over memory and over sockets, by a virtual clock."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import memory_stream_pair, open_stream_to_socket_listener, wait_all_tasks_blocked
 
-from tests import wire
 from tests.strategies import chunked
 from tests.wire import BINARY, CLOSE, CONTINUATION, PING, TEXT, frame
 from uploadd.budget import Budget
-from uploadd.protocol.frames import FrameGate, Refusal
-from uploadd.serve.gate import GatedStream
+from uploadd.protocol.framereader import FrameReader, Heard
+from uploadd.protocol.frames import Close, Judge, Ping, Refusal
+from uploadd.serve.gate import READ, Closed, Gate
 
-REPLAY = b"GET /-/ws HTTP/1.1\r\n\r\n"
 GOODBYE = frame(CLOSE, b"\x03\xe8")
-MAX_BINARY = 64 * 1024
+MAX_BINARY = 1 << 20
 TOTAL = 1 << 20
 
 
 class Gated:
-    """A gated stream, the peer at its other end, and what was refused."""
+    """A gate, the peer at its other end, and what was heard and refused."""
 
-    def __init__(self, budget: Budget | None = None, replay: bytes = b"") -> None:
-        ours, self.peer = memory_stream_pair()
-        self.budget = budget or Budget(TOTAL)
+    def __init__(
+        self,
+        streams: tuple[trio.abc.Stream, trio.abc.HalfCloseableStream] | None = None,
+        max_binary: int = MAX_BINARY,
+    ) -> None:
+        ours, self.peer = streams or memory_stream_pair()
+        self.budget = Budget(TOTAL)
         self.share = self.budget.share()
-        gate = FrameGate(max_binary=MAX_BINARY)
-        self.stream = GatedStream(ours, replay, gate, self.share, message_seconds=30)
+        reader = FrameReader(Judge(max_binary=max_binary))
+        self.gate = Gate(ours, reader, self.share, message_seconds=30)
+        self.heard: list[Heard] = []
         self.refusals: list[Refusal] = []
-        self.stream.on_refusal = self.refusals.append
+        self.ended = trio.Event()
 
     async def feed(self, data: bytes, *pieces: bytes) -> None:
         """Let the peer say *data*, each piece in a segment of its own."""
@@ -41,64 +46,114 @@ class Gated:
             await self.peer.send_all(piece)
             await wait_all_tasks_blocked()
 
-    async def rest(self) -> bytes:
-        """All that passes until the end, as the library would read it."""
-        out = b""
-        while data := await self.stream.receive_some(4096):
-            out += bytes(data)
-        return out
+    async def rest(self) -> None:
+        """Hear all until the end, as a session would."""
+        try:
+            while True:
+                self.heard.append(await self.gate.next())
+        except Closed as closed:
+            if closed.refusal is not None:
+                self.refusals.append(closed.refusal)
+                with suppress(Closed):
+                    await self.gate.drop()
+        self.ended.set()
 
-    async def passes(self, pieces: Sequence[bytes]) -> bytes:
-        """All that passes of *pieces*, behind which the peer ends."""
-        passed = b""
-
-        async def read() -> None:
-            nonlocal passed
-            passed = await self.rest()
-
+    async def hears(self, pieces: list[bytes]) -> list[Heard]:
+        """All that is heard of *pieces*, behind which the peer ends."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(read)
+            nursery.start_soon(self.rest)
             for piece in pieces:
                 await self.peer.send_all(piece)
                 await trio.lowlevel.checkpoint()
             await self.peer.send_eof()
-        return passed
+        return self.heard
 
 
-# --- what passes ----------------------------------------------------------------------------------
+async def over_sockets() -> tuple[trio.SocketStream, trio.SocketStream]:
+    """Two ends of one connection."""
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        theirs = await open_stream_to_socket_listener(listener)
+        ours = await listener.accept()
+    assert isinstance(theirs, trio.SocketStream)
+    return ours, theirs
+
+
+@pytest.fixture(params=["memory", "socket"])
+async def gated(request: pytest.FixtureRequest) -> AsyncIterator[Gated]:
+    """A gate on either kind of stream."""
+    streams = await over_sockets() if request.param == "socket" else None
+    gated = Gated(streams)
+    yield gated
+    await trio.aclose_forcefully(gated.gate.stream)
+    await trio.aclose_forcefully(gated.peer)
+
+
+# --- what is heard --------------------------------------------------------------------------------
 
 messages = st.lists(
     st.one_of(
-        st.binary(max_size=200).map(lambda data: frame(BINARY, data)),
-        st.text(max_size=50).map(lambda said: frame(TEXT, said.encode())),
-        st.binary(max_size=20).map(lambda data: frame(PING, data)),
+        st.binary(max_size=200).map(lambda data: (frame(BINARY, data), data)),
+        st.text(max_size=50).map(lambda said: (frame(TEXT, said.encode()), said)),
+        st.binary(max_size=20).map(lambda data: (frame(PING, data), Ping(data))),
         st.lists(st.binary(max_size=9), min_size=2, max_size=9).map(
-            lambda parts: b"".join(
-                frame(CONTINUATION if at else BINARY, part, fin=at == len(parts) - 1)
-                for at, part in enumerate(parts)
+            lambda parts: (
+                b"".join(
+                    frame(CONTINUATION if at else BINARY, part, fin=at == len(parts) - 1)
+                    for at, part in enumerate(parts)
+                ),
+                b"".join(parts),
             )
         ),
     ),
     max_size=20,
-).map(b"".join)
+)
 
 
 @given(st.data(), messages)
-async def test_what_is_legal_passes_verbatim_behind_the_handshake(
-    data: st.DataObject, legal: bytes
+async def test_what_is_legal_is_heard(
+    data: st.DataObject, said: list[tuple[bytes, str | bytes | Ping]]
 ) -> None:
-    """In any segments; the handshake comes first, whole, and the end of the stream last."""
-    gated = Gated(replay=REPLAY)
-    assert await gated.stream.receive_some(9) == REPLAY
-    assert await gated.passes(data.draw(chunked(legal))) == legal
+    """In any segments, up to the end of the stream."""
+    gated = Gated()
+    raw = b"".join(frames for frames, _ in said)
+    assert await gated.hears(data.draw(chunked(raw))) == [message for _, message in said]
     assert gated.refusals == []
     assert gated.share.held == 0
 
 
-async def test_one_read_hands_over_at_most_128_frames() -> None:
-    """A thousand in one segment take eight turns, and other tasks run in between."""
-    gated = Gated()
-    turns: list[int] = []
+@pytest.mark.parametrize("size", [1, 16 * 1024, 64 * 1024, 300_000, MAX_BINARY])
+async def test_large_messages_are_heard_whole(gated: Gated, size: int) -> None:
+    """Whether they fit into a read or not, and several of them at once."""
+    sizes = [size, 0, size, READ, size]
+    said = [bytes([at + 1]) * count for at, count in enumerate(sizes)]
+    raw = b"".join(frame(BINARY, data) for data in said)
+    assert await gated.hears([raw, GOODBYE]) == [*said, Close(1000)]
+    assert gated.share.held == 0
+
+
+async def test_two_sessions_that_read_in_turn_hear_what_was_said_to_each(
+    nursery: trio.Nursery,
+) -> None:
+    """They read to the same place, but nothing of it is left there when the other one reads."""
+    both = [Gated(await over_sockets()), Gated(await over_sockets())]
+    for one in both:
+        nursery.start_soon(one.rest)
+    said = [frame(BINARY, bytes([mark]) * 100_000) + frame(TEXT, b"abc") * 300 for mark in (1, 2)]
+    for place in range(0, len(said[0]), 30_000):
+        for one, raw in zip(both, said, strict=True):
+            await one.peer.send_all(raw[place : place + 30_000])
+    for one in both:
+        await one.peer.send_all(GOODBYE)
+        await one.ended.wait()
+    for mark, one in enumerate(both):
+        assert one.heard == [bytes([mark + 1]) * 100_000, *["abc"] * 300, Close(1000)]
+        await trio.aclose_forcefully(one.gate.stream)
+        await trio.aclose_forcefully(one.peer)
+
+
+async def test_others_run_at_least_every_128_frames(gated: Gated) -> None:
+    """However many come in one segment, and however eagerly they are taken."""
     ticks = 0
 
     async def tick() -> None:
@@ -107,25 +162,49 @@ async def test_one_read_hands_over_at_most_128_frames() -> None:
             ticks += 1
             await trio.lowlevel.checkpoint()
 
-    await gated.feed(frame(BINARY, b"x") * 1000)
+    await gated.peer.send_all(frame(BINARY, b"x") * 1000)
+    await wait_all_tasks_blocked()
+    seen = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tick)
-        while sum(turns) < 1000:
-            data = await gated.stream.receive_some(1 << 18)
-            turns.append(len(list(wire.frames(bytes(data)))))
+        for _ in range(1000):
+            assert await gated.gate.next() == b"x"
+            seen.append(ticks)
         nursery.cancel_scope.cancel()
-    assert turns == [128] * 7 + [104]
-    assert ticks >= len(turns)
+    assert max(seen.count(tick) for tick in set(seen)) <= 2 * 128  # trio shuffles who is next
+    assert ticks >= 1000 // 128
 
 
 async def test_larger_messages_can_be_allowed_later() -> None:
     """Never smaller ones: what was told may be on its way."""
     gated = Gated()
-    gated.stream.set_max_binary(MAX_BINARY + 1)
-    gated.stream.set_max_binary(1)
-    large = frame(BINARY, bytes(MAX_BINARY + 1))
-    assert await gated.passes([large]) == large
+    gated.gate.set_max_binary(MAX_BINARY + 1)
+    gated.gate.set_max_binary(1)
+    assert await gated.hears([frame(BINARY, bytes(MAX_BINARY + 1))]) == [bytes(MAX_BINARY + 1)]
     assert gated.refusals == []
+
+
+async def test_who_waits_may_be_cancelled_and_loses_nothing(gated: Gated) -> None:
+    """At every step of it, in the middle of a message and when one is there."""
+    raw = frame(BINARY, bytes(range(200))) + frame(TEXT, b"abc")
+    for at in range(len(raw)):
+        with trio.move_on_after(0) as patience:
+            gated.heard.append(await gated.gate.next())
+        assert patience.cancelled_caught
+        await gated.feed(raw[at : at + 1])
+    gated.heard += [await gated.gate.next() for _ in range(2)]
+    assert gated.heard == [bytes(range(200)), "abc"]
+
+
+async def test_the_end_is_the_end(gated: Gated) -> None:
+    """Of a peer that just leaves, in the middle of a message, or by a reset."""
+    await gated.feed(frame(BINARY, b"whole") + frame(BINARY, b"half")[:-1])
+    assert await gated.gate.next() == b"whole"
+    await trio.aclose_forcefully(gated.peer)
+    for _ in range(2):
+        with pytest.raises(Closed) as caught:
+            await gated.gate.next()
+        assert caught.value.refusal is None
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -139,26 +218,23 @@ ILLEGAL = {
     "nothing to continue": (frame(CONTINUATION, b"x"), 1002),
     "empty fragments": (frame(BINARY, fin=False) + frame(CONTINUATION, fin=False) * 64, 1008),
     "a flood of pings": (frame(PING) * 101, 1008),
+    "a text that is none": (frame(TEXT, b"\xff"), 1007),
 }
 
 
 @pytest.mark.parametrize("what", ILLEGAL)
-async def test_a_refusal_is_told_once_and_what_came_before_has_passed(what: str) -> None:
-    """The code says why; nothing that comes behind passes, whatever it is."""
+async def test_a_refusal_is_told_once_all_before_it_was_heard(gated: Gated, what: str) -> None:
+    """The code says why; of what comes behind nothing is heard, and all of it is read."""
     illegal, code = ILLEGAL[what]
-    gated = Gated()
     good = frame(BINARY, b"good")
-    passed = await gated.passes([good + illegal, illegal * 2, good, frame(PING, b"x"), GOODBYE])
+    heard = await gated.hears([good + illegal, illegal * 2, good, frame(PING, b"x"), GOODBYE])
     assert [refusal.code for refusal in gated.refusals] == [code]
-    assert passed.startswith(good)
-    assert passed.endswith(GOODBYE)
-    kept = passed[len(good) : -len(GOODBYE)]
-    assert illegal.startswith(kept)  # the legal beginning of it
-    assert kept != illegal
+    assert heard == [b"good"] + [Ping(b"")] * (100 if "flood" in what else 0)
+    assert gated.gate.peer_closed
 
 
 @given(st.data())
-async def test_behind_a_refusal_only_the_peers_close_passes(data: st.DataObject) -> None:
+async def test_behind_a_refusal_all_is_dropped_up_to_the_peers_close(data: st.DataObject) -> None:
     """In any segments, among any frames."""
     others = st.lists(
         st.builds(
@@ -172,55 +248,33 @@ async def test_behind_a_refusal_only_the_peers_close_passes(data: st.DataObject)
     ).map(b"".join)
     gated = Gated()
     sent = frame(TEXT, b"x", masked=False) + data.draw(others) + GOODBYE + data.draw(others)
-    assert await gated.passes(data.draw(chunked(sent))) == GOODBYE
+    assert await gated.hears(data.draw(chunked(sent))) == []
     assert len(gated.refusals) == 1
+    assert gated.gate.peer_closed
 
 
-async def test_once_we_close_only_the_peers_close_passes() -> None:
+async def test_once_we_close_only_the_peers_close_counts(gated: Gated) -> None:
     """And that is no refusal: a ping that crosses our Close is the peer's good right."""
-    gated = Gated()
-    gated.stream.closing()
-    assert await gated.passes([frame(PING, b"x") + frame(BINARY, b"x"), GOODBYE]) == GOODBYE
-    assert gated.refusals == []
-
-
-async def test_a_frame_begun_before_we_close_passes_to_its_end() -> None:
-    """The library has its first half already."""
-    gated = Gated()
-    whole = frame(BINARY, b"0123456789")
-    await gated.feed(whole[:9])
-    assert await gated.stream.receive_some(99) == whole[:9]
-    gated.stream.closing()
-    assert await gated.passes([whole[9:] + frame(PING), GOODBYE]) == whole[9:] + GOODBYE
-
-
-async def test_all_is_heard_when_the_library_asks_for_more(nursery: trio.Nursery) -> None:
-    """What it was given and has not done with is not heard yet."""
-    gated = Gated()
-    heard = trio.Event()
-
-    async def watch() -> None:
-        await gated.stream.all_heard()
-        heard.set()
-
-    await gated.feed(frame(PING, b"x"))
-    assert await gated.stream.receive_some(99)
-    nursery.start_soon(watch)
-    await wait_all_tasks_blocked()
-    assert not heard.is_set()
-    nursery.start_soon(gated.stream.receive_some, 99)
-    await wait_all_tasks_blocked()
-    assert heard.is_set()
+    await gated.peer.send_all(frame(TEXT, b"a") + frame(TEXT, b"b") + frame(BINARY, bytes(99))[:50])
+    assert await gated.gate.next() == "a"
+    gated.gate.closing()
+    await gated.peer.send_all(bytes(55) + frame(PING, b"x") + frame(BINARY, b"x") + GOODBYE)
+    with trio.fail_after(10):
+        await gated.gate.drop()
+    assert gated.gate.peer_closed
+    assert gated.share.held == 0
+    with pytest.raises(Closed) as caught:
+        await gated.gate.next()
+    assert caught.value.refusal is None
 
 
 # --- memory ---------------------------------------------------------------------------------------
 
 
 async def test_the_bytes_of_an_open_message_are_charged_until_it_ends(
-    nursery: trio.Nursery,
+    gated: Gated, nursery: trio.Nursery
 ) -> None:
-    """And so is what the library has just been given."""
-    gated = Gated()
+    """As they come."""
     nursery.start_soon(gated.rest)
     await gated.feed(frame(BINARY, bytes(1000), fin=False))
     assert gated.share.held == 1000
@@ -230,23 +284,19 @@ async def test_the_bytes_of_an_open_message_are_charged_until_it_ends(
     assert gated.share.held == 0
 
 
-async def test_while_the_budget_is_full_nothing_is_read(nursery: trio.Nursery) -> None:
+async def test_while_the_budget_is_full_nothing_is_read(
+    gated: Gated, nursery: trio.Nursery
+) -> None:
     """What the peer says waits in the network, and goes on where it stopped."""
-    gated = Gated()
     gated.share.take(TOTAL)
-    passed: list[bytes] = []
-
-    async def read() -> None:
-        passed.append(await gated.stream.receive_some(99))
-
-    nursery.start_soon(read)
+    nursery.start_soon(gated.rest)
     await gated.feed(frame(BINARY, b"patience"))
-    assert gated.stream.holding_back
-    assert passed == []
+    assert gated.gate.holding_back
+    assert gated.heard == []
     gated.share.give_back(TOTAL)
     await wait_all_tasks_blocked()
-    assert not gated.stream.holding_back
-    assert passed == [frame(BINARY, b"patience")]
+    assert not gated.gate.holding_back
+    assert gated.heard == [b"patience"]
 
 
 # --- time -----------------------------------------------------------------------------------------
@@ -257,34 +307,43 @@ def at(seconds: float, start: float) -> bool:
 
 
 async def test_a_message_must_end_in_time(autojump_clock: trio.testing.MockClock) -> None:
-    """However busily it dribbles; the reason goes into our Close, and only that of the peer in."""
+    """However busily it dribbles; the reason goes into our Close, and the rest is dropped."""
     gated = Gated()
-    start, refused = trio.current_time(), trio.Event()
-    gated.stream.on_refusal = lambda refusal: (gated.refusals.append(refusal), refused.set())[0]
+    start = trio.current_time()
 
     async def dribble() -> None:
         for byte in frame(BINARY, bytes(100)):
             await gated.peer.send_all(bytes([byte]))
             await trio.sleep(5)
 
-    passed = b""
-
-    async def read() -> None:
-        nonlocal passed
-        passed = await gated.rest()
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(read)
-        async with trio.open_nursery() as dribbling:
-            dribbling.start_soon(dribble)
-            await refused.wait()
-            dribbling.cancel_scope.cancel()
+        nursery.start_soon(dribble)
+        with pytest.raises(Closed) as caught:
+            await gated.gate.next()
         # its six bytes of header were whole after 25 s, and then the message began
         assert at(25 + 30, start)
-        await gated.peer.send_all(bytes(106 - 11) + frame(PING, b"ping") + GOODBYE)
-        await gated.peer.send_eof()
-    assert gated.refusals == [Refusal(1008, "a message must end within 30 s")]
-    assert passed == frame(BINARY, bytes(100)) + GOODBYE
+        assert caught.value.refusal == Refusal(1008, "a message must end within 30 s")
+        nursery.cancel_scope.cancel()
+    await gated.peer.send_all(bytes(106 - 11) + frame(PING, b"ping") + GOODBYE)
+    await gated.gate.drop()
+    assert gated.gate.peer_closed
+
+
+async def test_a_message_that_is_late_is_late_however_fast_its_end_comes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its bytes are there when we look, and the time is over."""
+    gated = Gated(await over_sockets())
+    await gated.peer.send_all(frame(BINARY, bytes(100))[:50])
+    with trio.move_on_after(1):
+        await gated.gate.next()
+    await trio.sleep(30)
+    await gated.peer.send_all(bytes(56))
+    with pytest.raises(Closed) as caught:
+        await gated.gate.next()
+    assert caught.value.refusal == Refusal(1008, "a message must end within 30 s")
+    await trio.aclose_forcefully(gated.gate.stream)
+    await trio.aclose_forcefully(gated.peer)
 
 
 async def test_every_message_has_its_own_time(autojump_clock: trio.testing.MockClock) -> None:
@@ -299,11 +358,12 @@ async def test_every_message_has_its_own_time(autojump_clock: trio.testing.MockC
             await gated.peer.send_all(half[1])
             await trio.sleep(1000)
         await gated.peer.send_eof()
+    assert gated.heard == [b"halfhalf"] * 5
     assert gated.refusals == []
 
 
 class Held:
-    """A reader that opens a message, is held back, and what it passed."""
+    """A reader that opens a message, is held back, and what it heard."""
 
     def __init__(self) -> None:
         self.gated = Gated()
@@ -316,13 +376,13 @@ class Held:
         self.gated.share.take(TOTAL)
         await self.gated.peer.send_all(frame(CONTINUATION, b"more", fin=False))
         await wait_all_tasks_blocked()
-        assert self.gated.stream.holding_back
+        assert self.gated.gate.holding_back
         await trio.sleep(seconds)
         self.gated.share.give_back(TOTAL)
         self.glutton.give_back(TOTAL)
         await wait_all_tasks_blocked()
-        assert not self.gated.stream.holding_back
-        assert self.gated.stream.heard == trio.current_time()
+        assert not self.gated.gate.holding_back
+        assert self.gated.gate.heard == trio.current_time()
 
 
 async def test_the_clock_of_a_message_stands_still_while_we_do_not_read(
@@ -366,48 +426,7 @@ async def test_any_byte_of_the_peer_is_a_sign_of_life(
     gated = Gated()
     nursery.start_soon(gated.rest)
     await trio.sleep(10)
-    await gated.stream.send_all(b"x")
-    assert gated.stream.heard == trio.current_time() - 10
+    await gated.gate.stream.send_all(b"x")
+    assert gated.gate.heard == trio.current_time() - 10
     await gated.feed(frame(BINARY, b"x")[:1])
-    assert gated.stream.heard == trio.current_time()
-
-
-# --- the other direction --------------------------------------------------------------------------
-
-
-async def test_what_we_send_goes_out_as_it_is(nursery: trio.Nursery) -> None:
-    """The gate looks in one direction."""
-    gated = Gated()
-    await gated.stream.wait_send_all_might_not_block()
-    nursery.start_soon(gated.stream.send_all, b"anything")
-    assert await gated.peer.receive_some() == b"anything"
-    gated.stream.closing()
-    await gated.stream.aclose()
-    assert await gated.peer.receive_some() == b""
-
-
-async def test_a_library_that_just_hangs_up_is_helped_to_a_word() -> None:
-    """It does so over text that is not UTF-8, and the peer would never learn whose fault it was."""
-    gated = Gated()
-    await gated.stream.aclose()
-    [told] = wire.frames(await gated.peer.receive_some())
-    assert told == wire.Frame(CLOSE, (1007).to_bytes(2, "big"))
-    assert await gated.peer.receive_some() == b""
-
-
-async def test_who_has_said_close_already_is_told_nothing_more() -> None:
-    """Neither by a refusal nor by the peer's own Close is there anything left to say."""
-    for said in (GOODBYE, frame(TEXT, b"x", masked=False)):
-        gated = Gated()
-        await gated.passes([said])
-        await gated.stream.aclose()
-        assert await gated.peer.receive_some() == b""
-
-
-async def test_a_refusal_before_anybody_listened_is_told_when_somebody_does() -> None:
-    """The peer may break the rules right behind the handshake."""
-    gated = Gated()
-    gated.stream.on_refusal = lambda refusal: None
-    await gated.passes([frame(TEXT, b"x", masked=False)])
-    gated.stream.on_refusal = gated.refusals.append
-    assert [refusal.code for refusal in gated.refusals] == [1002]
+    assert gated.gate.heard == trio.current_time()

@@ -951,13 +951,13 @@ async def test_any_byte_is_life_and_while_we_do_not_read_no_clock_runs() -> None
         peer = await desk.greeted()
         for _ in range(5):
             await trio.sleep(50)
-            peer.gated.heard = trio.current_time()
-        peer.gated.holding_back = True
+            peer.gate.heard = trio.current_time()
+        peer.gate.holding_back = True
         pings = peer.pings
         await trio.sleep(1000)
         assert peer.pings == pings
-        peer.gated.holding_back = False
-        peer.gated.heard = trio.current_time()
+        peer.gate.holding_back = False
+        peer.gate.heard = trio.current_time()
         await trio.sleep(50)
         await peer.up(name="a")
 

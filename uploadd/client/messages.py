@@ -20,8 +20,7 @@ from trio_websocket import (
 )
 from wsproto.utilities import LocalProtocolError
 
-from uploadd import masking
-from uploadd.client import problem
+from uploadd.client import masking, problem
 from uploadd.client.address import (
     CONNECT_SECONDS,
     Address,
@@ -33,6 +32,7 @@ from uploadd.client.address import (
     wants_tls,
 )
 from uploadd.client.errors import Rejected, UploadFailed
+from uploadd.protocol.masking import apply_mask
 
 SUBPROTOCOL: Final = "uploadd.v1"
 PATH: Final = "/-/ws"
@@ -142,7 +142,7 @@ def frame(payload: bytes) -> bytes:
         header = struct.pack("!BBH4s", FINAL_BINARY, MASKED | 126, count, key)
     else:
         header = struct.pack("!BBQ4s", FINAL_BINARY, MASKED | 127, count, key)
-    return header + masking.apply_mask(payload, key)
+    return header + apply_mask(payload, key)
 
 
 class _SharedStream(trio.abc.Stream):

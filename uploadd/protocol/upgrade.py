@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,15 +17,13 @@ BEARER_PREFIX: Final = "uploadd.token."
 
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
 
-# The name that the client used is in its Head; here stands one that every library can decode.
-_CLEAN: Final = (
-    "GET {path} HTTP/1.1\r\n"
-    "Host: localhost\r\n"
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+_ACCEPTED: Final = (
+    "HTTP/1.1 101 Switching Protocols\r\n"
     "Upgrade: websocket\r\n"
     "Connection: Upgrade\r\n"
-    "Sec-WebSocket-Key: {key}\r\n"
-    "Sec-WebSocket-Version: 13\r\n"
-    "Sec-WebSocket-Protocol: uploadd.v1\r\n"
+    "Sec-WebSocket-Accept: {proof}\r\n"
+    f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
     "\r\n"
 )
 
@@ -33,8 +32,8 @@ _CLEAN: Final = (
 class Upgrade:
     """A handshake that can be answered with 101."""
 
-    replay: bytes
-    """The head for the WebSocket library: only what it needs, no extension, no token, no query."""
+    answer: bytes
+    """The head that accepts it: our subprotocol, and no extension whatever was offered."""
     token: str | None = field(repr=False)
     """From the second subprotocol, decoded; never to be echoed or logged."""
 
@@ -66,11 +65,12 @@ def websocket_upgrade(head: Head, unread: int) -> Upgrade | None:
         raise UpgradeRequired("something follows the handshake before it was answered")
     key = _key(head)
     token = _token(_subprotocols(head))
-    path = head.target.partition("?")[0]
-    return Upgrade(_CLEAN.format(path=path, key=key).encode("ascii"), token)
+    digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
+    proof = base64.b64encode(digest).decode("ascii")
+    return Upgrade(_ACCEPTED.replace("{proof}", proof).encode("ascii"), token)
 
 
-def _key(head: Head) -> str:
+def _key(head: Head) -> bytes:
     keys = head.values(b"sec-websocket-key")
     try:
         sizes = [len(base64.b64decode(key, validate=True)) for key in keys]
@@ -78,7 +78,7 @@ def _key(head: Head) -> str:
         sizes = []
     if sizes != [16] or len(keys[0]) != 24:
         raise UpgradeRequired("Sec-WebSocket-Key is not one key of 16 bytes in base64")
-    return keys[0].decode("ascii")
+    return keys[0]
 
 
 def _subprotocols(head: Head) -> list[str]:

@@ -18,15 +18,16 @@ from uploadd.assembling import Assembling
 from uploadd.budget import Budget
 from uploadd.errors import UploadError
 from uploadd.protocol import cors, dialects, pages
-from uploadd.protocol.frames import FrameGate
+from uploadd.protocol.framereader import FrameReader
+from uploadd.protocol.frames import Judge
 from uploadd.protocol.heads import Head, HeadGate
 from uploadd.protocol.origins import check_foreign, check_host
 from uploadd.protocol.routes import Conversation, allowed, route
-from uploadd.protocol.upgrade import SUBPROTOCOL, Upgrade, asks_for_upgrade, websocket_upgrade
+from uploadd.protocol.upgrade import Upgrade, asks_for_upgrade, websocket_upgrade
 from uploadd.protocol.wschunks import MAX_HEADER
 from uploadd.serve.conversations import Conversations
 from uploadd.serve.exchange import Exchange
-from uploadd.serve.gate import GatedStream
+from uploadd.serve.gate import Gate
 from uploadd.serve.messages import accepted
 from uploadd.serve.rules import Rules
 from uploadd.serve.ws import Session
@@ -181,16 +182,14 @@ class FrontDoor:
 
     async def _session(self, stream: trio.abc.Stream, upgrade: Upgrade, id: str) -> None:
         share = self._budget.share()
-        frames = FrameGate(max_binary=share.max_chunk + MAX_HEADER)
-        gated = GatedStream(
-            stream, upgrade.replay, frames, share, message_seconds=self._rules.message
-        )
+        reader = FrameReader(Judge(max_binary=share.max_chunk + MAX_HEADER))
+        gate = Gate(stream, reader, share, message_seconds=self._rules.message)
         try:
-            async with accepted(gated, SUBPROTOCOL, seconds=self._rules.handshake) as messages:
+            async with accepted(gate, upgrade.answer, seconds=self._rules.handshake) as messages:
                 session = Session(
                     id,
                     messages,
-                    gated,
+                    gate,
                     share,
                     self._uploads,
                     self._rules,

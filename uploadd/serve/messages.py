@@ -1,6 +1,7 @@
-"""A WebSocket as four methods; the only place that sees the library.
+"""A WebSocket as four methods: receive, send, ping, close.
 
-Everything behind the front door talks to `Messages`, so the library can be changed.
+Everything behind the front door talks to `Messages`.  All that is said waits in one place and goes
+out from there in order, whoever sends it: a cancelled `send` loses nothing and cuts nothing.
 """
 
 from __future__ import annotations
@@ -10,107 +11,122 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import trio
-import trio_websocket
 
-from uploadd.serve.gate import READ, GatedStream
+from uploadd.protocol import framewriter
+from uploadd.protocol.frames import CONTROL_BURST, Ping
+from uploadd.serve.gate import Closed, Gate
 
-QUEUE: Final = 2
 CLOSE_SECONDS: Final = 2.0
-
-
-class Closed(Exception):
-    """The peer, the network or the gate has ended the WebSocket; nothing more goes in or out."""
+PONGS: Final = CONTROL_BURST
+"""Answers that may wait for a peer that does not read."""
 
 
 class Messages:
-    """Whole messages in and out.  After a cancelled `send` only `close` is right.
+    """Whole messages in and out.
 
-    *nursery* is that of the library, and ends with the WebSocket.
+    *nursery* ends with the WebSocket.
     """
 
-    def __init__(
-        self,
-        websocket: trio_websocket.WebSocketConnection,
-        gated: GatedStream,
-        nursery: trio.Nursery,
-    ) -> None:
-        self._websocket, self._gated, self._nursery = websocket, gated, nursery
-        self._pinging = False
+    def __init__(self, gate: Gate, nursery: trio.Nursery) -> None:
+        self._gate, self._nursery, self._stream = gate, nursery, gate.stream
+        self._lock = trio.StrictFIFOLock()  # of whoever sends
+        self._out = b""  # what waits
+        self._pongs = 0  # in it
+        self._ended = False  # the last word is among it
+        self._broken = False  # nothing more can be sent
+        self._asked: float | None = None  # for a sign of life, and the last one was then
 
     async def receive(self) -> str | bytes:
         """The next message.  Raises Closed.  Cancelled: nothing is taken."""
-        try:
-            return await self._websocket.get_message()
-        except trio_websocket.ConnectionClosed as error:
-            raise Closed from error
+        while True:
+            heard = await self._gate.next()
+            if isinstance(heard, bytes | str):
+                return heard
+            if isinstance(heard, Ping):
+                self._pong(heard.payload)
+            else:
+                self._say_last(framewriter.close(heard.code))
+                self._nursery.start_soon(self._flush)
+                raise Closed
 
-    async def send(self, message: str | bytes) -> None:
-        """Send one message.  Raises Closed.  Cancelled: half of it may be out."""
-        try:
-            await self._websocket.send_message(message)
-        except trio_websocket.ConnectionClosed as error:
-            raise Closed from error
+    async def send(self, *messages: str | bytes) -> None:
+        """Send *messages* in one go.  Raises Closed.  Cancelled: they go out with what is next."""
+        if self._ended:
+            await trio.lowlevel.checkpoint()
+            raise Closed
+        self._out += framewriter.messages(messages)
+        await self._drain()
 
     def ping(self) -> None:
-        """Ask for a sign of life.  Nobody waits for it: any byte of the peer is one."""
-        if not self._pinging:
-            self._pinging = True
-            self._nursery.start_soon(self._ping)
-
-    async def _ping(self) -> None:
-        # The library waits for the pong, for ever if none comes; the nursery ends that.
-        with suppress(trio_websocket.ConnectionClosed):
-            await self._websocket.ping()
-        self._pinging = False
+        """Ask for a sign of life, once.  Nobody waits for it: any byte of the peer is one."""
+        if self._asked != self._gate.heard and not self._ended:
+            self._asked = self._gate.heard
+            self._out += framewriter.ping()
+            self._nursery.start_soon(self._flush)
 
     async def close(self, code: int, reason: str) -> None:
         """Say Close and wait for the peer's, two seconds at the most."""
-        with trio.move_on_after(CLOSE_SECONDS, shield=True):
-            if self._websocket.closed is not None and not self._gated.peer_closed:
-                await self._gated.aclose()
-                return
-            self._gated.closing()
-            await self._take_in()
-            await self._websocket.aclose(code, reason[:120])
+        with trio.move_on_after(CLOSE_SECONDS, shield=True), suppress(Closed):
+            self._gate.closing()
+            self._say_last(framewriter.close(code, reason))
+            await self._drain()
+            await self._gate.drop()
 
-    async def _take_in(self) -> None:
-        """Wait until the library has heard all that has passed the gate.
+    # --- what waits -----------------------------------------------------------------------------
 
-        It would answer a Ping after our Close, and break.
-        """
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._discard, nursery.cancel_scope)
-            await self._gated.all_heard()
-            nursery.cancel_scope.cancel()
+    def _pong(self, payload: bytes) -> None:
+        if self._pongs < PONGS and not self._ended:
+            if not self._pongs:
+                self._nursery.start_soon(self._flush)
+            self._out += framewriter.pong(payload)
+            self._pongs += 1
 
-    async def _discard(self, scope: trio.CancelScope) -> None:
-        with suppress(trio_websocket.ConnectionClosed):
-            while True:
-                await self._websocket.get_message()
-        scope.cancel()
+    def _say_last(self, close: bytes) -> None:
+        if not self._ended:
+            self._out += close
+            self._ended = True
+
+    async def _flush(self) -> None:
+        with suppress(Closed):
+            await self._drain()
+
+    async def _drain(self) -> None:
+        """Send what waits.  Raises Closed when there is nobody to take it."""
+        async with self._lock:
+            while self._out and not self._broken:
+                count = await self._send_some(self._out)
+                self._out = self._out[count:]  # more may have come meanwhile
+            self._pongs = 0
+        if self._broken:
+            self._out = b""
+            raise Closed
+
+    async def _send_some(self, data: bytes) -> int:
+        """Send some of *data*; how many bytes.  Cancelled: none of it is out, or no more goes."""
+        try:
+            if isinstance(self._stream, trio.SocketStream):
+                return await self._stream.socket.send(data)
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self._broken = True  # until it is out: how much of it went nobody tells
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            self._broken = True
+            return 0
+        self._broken = False
+        return len(data)
 
 
 @asynccontextmanager
-async def accepted(
-    gated: GatedStream, subprotocol: str, *, seconds: float
-) -> AsyncIterator[Messages]:
-    """Answer the handshake that *gated* replays, and run the library while the block runs.
+async def accepted(gate: Gate, answer: bytes, *, seconds: float) -> AsyncIterator[Messages]:
+    """Say *answer* to the handshake; the WebSocket is open while the block runs.
 
-    Raises BrokenResourceError when the peer does not take the answer in *seconds*.  What goes
-    wrong inside the library ends this block alone, as ExceptionGroup.
+    Raises BrokenResourceError when the peer does not take the answer in *seconds*.
     """
     async with trio.open_nursery() as nursery:
         try:
             with trio.fail_after(seconds):
-                request = await trio_websocket.wrap_server_stream(
-                    nursery,
-                    gated,
-                    message_queue_size=QUEUE,
-                    max_message_size=1 << 31,  # the gate has judged the size already
-                    receive_buffer_size=READ,
-                )
-                websocket = await request.accept(subprotocol=subprotocol)
-        except (trio.TooSlowError, trio_websocket.ConnectionClosed) as error:
+                await gate.stream.send_all(answer)
+        except trio.TooSlowError as error:
             raise trio.BrokenResourceError("the peer did not take our handshake") from error
-        yield Messages(websocket, gated, nursery)
+        yield Messages(gate, nursery)
         nursery.cancel_scope.cancel()

@@ -22,8 +22,8 @@ from uploadd.protocol.ws import Dropped, Ended, Event, ServerSession
 from uploadd.protocol.wschunks import MAX_HEADER, Chunk
 from uploadd.protocol.wsmessages import Begin, Cancel, Drained, Finish, Hello, Limits
 from uploadd.protocol.wsstates import RefState
-from uploadd.serve.gate import GatedStream
-from uploadd.serve.messages import Closed, Messages
+from uploadd.serve.gate import Closed, Gate
+from uploadd.serve.messages import Messages
 from uploadd.serve.receiving import Receiving
 from uploadd.serve.rules import Rules
 from uploadd.uploads import Uploads
@@ -47,7 +47,7 @@ class Session:
         self,
         id: str,
         messages: Messages,
-        gated: GatedStream,
+        gate: Gate,
         share: Share,
         uploads: Uploads,
         rules: Rules,
@@ -57,7 +57,7 @@ class Session:
     ) -> None:
         self.id, self.uploads, self.share = id, uploads, share
         self.max_chunk = max_chunk
-        self._messages, self._gated, self._rules, self._version = messages, gated, rules, version
+        self._messages, self._gate, self._rules, self._version = messages, gate, rules, version
         limits = Limits(max_chunk, rules.max_length, max_chunk, rules.max_refs)
         self.machine = ServerSession(limits)
         self._receivings: dict[int, Receiving] = {}
@@ -69,7 +69,6 @@ class Session:
         self._alive = 0  # tasks of uploads: more than refs, when those are begun again
         self._farewell: Farewell | None = None
         self._fault: Exception | None = None
-        gated.on_refusal = self._on_refusal
 
     async def serve(self) -> Farewell:
         """Converse until the peer, a refusal, a deadline or `drain` ends it.
@@ -124,15 +123,15 @@ class Session:
         To be called now and then; *now* is trio's clock.
         """
         self._set_max_chunk()
-        quiet = now - self._gated.heard
-        if self._gated.holding_back:
+        quiet = now - self._gate.heard
+        if self._gate.holding_back:
             return
         if quiet > self._rules.idle:
             self.fail(errors.TooSlow(f"not a byte for {self._rules.idle:g} s"))
         elif quiet > self._rules.ping:
             self._messages.ping()
 
-    def _on_refusal(self, refusal: Refusal) -> None:
+    def _refused(self, refusal: Refusal) -> None:
         self._farewell = Farewell(refusal.code, refusal.reason)
         self._work.cancel(reason=refusal.reason)
 
@@ -156,7 +155,9 @@ class Session:
     async def _hear(self) -> None:
         try:
             message = await self._messages.receive()
-        except Closed:
+        except Closed as closed:
+            if closed.refusal is not None:
+                self._refused(closed.refusal)
             self._end_reading()
             await trio.lowlevel.checkpoint()
             return
@@ -204,7 +205,7 @@ class Session:
         if self.share.max_chunk != self.max_chunk:
             self.max_chunk = self.share.max_chunk
             self.machine.set_max_chunk(self.max_chunk)
-            self._gated.set_max_binary(self.max_chunk + MAX_HEADER)
+            self._gate.set_max_binary(self.max_chunk + MAX_HEADER)
 
     def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run *task* as long as the session lives."""
@@ -236,9 +237,8 @@ class Session:
     async def _send(self) -> None:
         try:
             while self.machine.has_output:
-                for message in self.machine.messages():
-                    with trio.fail_after(self._rules.send):
-                        await self._messages.send(message)
+                with trio.fail_after(self._rules.send):
+                    await self._messages.send(*self.machine.messages())
         except Closed:
             self._end_reading()
         except trio.TooSlowError:  # half a message is out

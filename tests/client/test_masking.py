@@ -1,4 +1,4 @@
-"""Masking: what takes wsproto's place does the same, for any data cut anywhere."""
+"""What takes the place of wsproto's masking does the same, for any data cut anywhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from wsproto.connection import Connection
 from wsproto.events import BytesMessage
 
 from tests.strategies import chunked
-from uploadd import masking
+from uploadd.client.masking import Masker, install
+from uploadd.protocol import masking
 
 KEYS = st.binary(min_size=4, max_size=4)
 
@@ -45,7 +46,7 @@ def test_any_split_is_masked_as_wsproto_does_it() -> None:
 
     @given(st.data(), st.binary(max_size=300), KEYS)
     def check(data: st.DataObject, whole: bytes, key: bytes) -> None:
-        ours, theirs = masking.Masker(bytearray(key)), ORIGINAL(key)
+        ours, theirs = Masker(bytearray(key)), ORIGINAL(key)
         for piece in [b"", *data.draw(chunked(whole)), b""]:
             assert ours.process(bytearray(piece)) == theirs.process(bytearray(piece))
 
@@ -58,28 +59,17 @@ def test_every_size_comes_back_when_masked_twice(size: int) -> None:
     """Also sizes that are no multiple of the key, and large ones."""
     plain = bytes(range(256)) * (size // 256 + 1)
     plain = plain[:size]
-    once = masking.Masker(b"\x00\x01\xfe\xff").process(plain)
-    assert masking.Masker(b"\x00\x01\xfe\xff").process(once) == plain
+    once = Masker(b"\x00\x01\xfe\xff").process(plain)
+    assert Masker(b"\x00\x01\xfe\xff").process(once) == plain
     assert (once == plain) == (size <= 1)  # the first byte of the key changes nothing
-
-
-@given(st.binary(max_size=100), KEYS)
-def test_both_routines_agree(data: bytes, key: bytes) -> None:
-    """With C and without."""
-    assert masking.apply_mask(data, key) == masking.apply_mask_python(data, key)
-
-
-def test_the_c_routine_is_there() -> None:
-    """``websockets`` is a dependency for it alone; without C it would be slow and nobody told."""
-    assert masking.ACCELERATED
 
 
 def test_installing_again_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """After one call or two, wsproto's both ends mask with ours and understand each other."""
     monkeypatch.setattr(wsproto.frame_protocol, "XorMaskerSimple", ORIGINAL)
-    masking.install()
-    masking.install()
-    assert wsproto.frame_protocol.XorMaskerSimple is masking.Masker
+    install()
+    install()
+    assert wsproto.frame_protocol.XorMaskerSimple is Masker
     client, server = Connection(ConnectionType.CLIENT), Connection(ConnectionType.SERVER)
     wire = client.send(BytesMessage(b"0123456789" * 50))
     for at in range(0, len(wire), 7):
