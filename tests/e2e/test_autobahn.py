@@ -21,7 +21,6 @@ import trio
 from tests.e2e.echo_door import PATH, EchoDoor
 from uploadd.protocol.frames import PROTOCOL_ERROR
 from uploadd.protocol.upgrade import SUBPROTOCOL
-from uploadd.protocol.wsmessages import BAD_MESSAGE
 
 pytestmark = pytest.mark.long
 
@@ -36,21 +35,6 @@ INSTALL_SECONDS, SUITE_SECONDS, END_SECONDS = 600, 300, 10
 CASES: Final = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"]
 COUNT: Final = 247
 
-# A good message, and behind it in the same segment a frame that is refused.  The suite would like
-# the echo of the first, and allows that there is none: a refusal ends the work at once.
-CUT_OFF: Final = {
-    "3.2": "reserved bits",
-    "3.3": "reserved bits",
-    "3.4": "reserved bits",
-    "4.1.3": "a reserved opcode",
-    "4.1.4": "a reserved opcode",
-    "4.1.5": "a reserved opcode",
-    "4.2.3": "a reserved control opcode",
-    "4.2.4": "a reserved control opcode",
-    "4.2.5": "a reserved control opcode",
-    "5.15": "nothing to continue",
-}
-
 # The suite hangs up after a second, and we would have after two.
 OUTWAITED: Final = {"7.3.6": "a Close of 126 bytes is refused, and a legal one waited for"}
 
@@ -60,8 +44,6 @@ INFORMATIONAL: Final = {
     "7.13.1": "a close code that nobody has defined, 5000",
     "7.13.2": "a close code that nobody has defined, 65535",
 }
-
-NOT_UTF8: Final = 1007  # RFC 6455, 7.4.1
 
 
 class Verdict(NamedTuple):
@@ -74,11 +56,6 @@ class Verdict(NamedTuple):
     wanted: list[int]
     """With which the suite wants it."""
     why: str
-
-    @property
-    def is_bad_text(self) -> bool:
-        """Text that is not UTF-8, closed as every message that is not of our protocol."""
-        return self.wanted == [NOT_UTF8] and self.code == BAD_MESSAGE
 
 
 class Run(NamedTuple):
@@ -232,8 +209,8 @@ def test_nothing_that_it_does_is_an_error_of_ours(run: Run) -> None:
 
 
 def test_no_case_fails(run: Run) -> None:
-    """All is right but what the RFC leaves open, and of that nothing is worse than allowed."""
-    expected = dict.fromkeys(CUT_OFF, "NON-STRICT") | dict.fromkeys(INFORMATIONAL, "INFORMATIONAL")
+    """All is strictly right but what the RFC leaves open."""
+    expected = dict.fromkeys(INFORMATIONAL, "INFORMATIONAL")
     for name, said in run.verdicts.items():
         assert said.behavior in ("OK", expected.get(name)), (name, said)
 
@@ -243,11 +220,10 @@ def test_every_connection_is_closed_as_the_suite_wants_it(run: Run) -> None:
     expected = dict.fromkeys(OUTWAITED, "FAILED BY CLIENT")
     expected |= dict.fromkeys(INFORMATIONAL, "INFORMATIONAL")
     for name, said in run.verdicts.items():
-        allowed = "WRONG CODE" if said.is_bad_text else expected.get(name)
-        assert said.close in ("OK", allowed), (name, said)
+        assert said.close in ("OK", expected.get(name)), (name, said)
 
 
 def test_what_is_refused_is_told_why(run: Run) -> None:
     """Also where the suite would be content with a connection that just ends."""
-    for name in CUT_OFF | OUTWAITED:
+    for name in OUTWAITED:
         assert run.verdicts[name].code == PROTOCOL_ERROR, (name, run.verdicts[name])
