@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -13,7 +14,8 @@ from uploadd.errors import UploadError
 from uploadd.protocol.upload import Run, Upload
 
 QUIET: Final = 1.0
-"""Seconds without a byte after which a holder is not left alone by who means to go on."""
+"""Seconds without a byte after which a holder is not left alone by who means to go on; those in
+which it waited for us do not count."""
 
 
 @dataclass(slots=True, eq=False)
@@ -33,13 +35,18 @@ class Claim:
     run: Run = field(default_factory=lambda: Run(0, -1))
     """What it appends; before `Uploads.settle` it accepts nothing."""
     heard: float = field(default_factory=trio.current_time)
-    """When bytes last came, by trio's clock."""
+    """When bytes last came, or could come again, by trio's clock."""
+    settled: Callable[[], bool] = lambda: True
+    """Whether all that is written is durable."""
+    held_back: Callable[[], bool] = lambda: False
+    """Whether nothing of the holder is read, for want of memory."""
     pulling: bool = False
     """Whether bytes are moving that `run` does not know of yet."""
     awaited: trio.Event | None = None
     """Somebody waits for `run` to know of them."""
     ended: UploadError | None = None
     released: trio.Event = field(default_factory=trio.Event)
+    _working: int = field(default=0, init=False)
 
     def stop(self, error: UploadError) -> None:
         """Tell the holder to let go, because of *error*; the first reason counts."""
@@ -55,7 +62,23 @@ class Claim:
     @property
     def quiet(self) -> bool:
         """Whether nothing has come for QUIET: it need not be left alone any more."""
-        return trio.current_time() - self.heard >= QUIET and not self.pulling
+        return not self._waits and trio.current_time() - self.heard >= QUIET
+
+    @property
+    def _waits(self) -> bool:
+        """Whether the holder waits for us: to read, to write, to make durable, to end it."""
+        on_the_way = self.pulling or self.run.received > self.run.written
+        return on_the_way or self._working > 0 or not self.settled() or self.held_back()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """While the block runs the holder waits for us."""
+        self._working += 1
+        try:
+            yield
+        finally:
+            self._working -= 1
+            self.heard = trio.current_time()
 
     async def catch_up(self) -> None:
         """Wait until `run` knows of the bytes that are moving now: a step of them at most."""
@@ -72,6 +95,7 @@ class Claim:
 
     def moved(self) -> None:
         """Tell the holder that the durable offset, the state or what is written has changed."""
+        self.heard = trio.current_time()  # until now it waited for us
         self._call(self.on_move)
 
     def _call(self, tell: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Final
 
 import trio
@@ -62,6 +63,7 @@ class Claims(ABC):
             raise errors.NoSpace(f"the end of upload {upload.id} could not be written down yet")
         upload.check(Input.CLAIM)
         claim = Claim(upload, on_stop, on_move, on_fault)
+        claim.settled = partial(self.commit.is_settled, upload)
         older = self._claims.setdefault(upload.id, [])
         if at is not None and older and older[-1].is_beyond(at):
             told = f"somebody else appends to upload {upload.id}, and is beyond {at}"

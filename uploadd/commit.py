@@ -93,7 +93,7 @@ class Commit:
 
     async def settle(self, upload: Upload) -> None:
         """Wait until what is written now is durable and remembered.  Raises StoreError."""
-        if self._is_settled(upload):
+        if self.is_settled(upload):
             await trio.lowlevel.checkpoint()
             return
         await self._agenda.done(self._agenda.work(upload))
@@ -127,7 +127,8 @@ class Commit:
             self._agenda.at_once()
             await self._drained.wait()
 
-    def _is_settled(self, upload: Upload) -> bool:
+    def is_settled(self, upload: Upload) -> bool:
+        """Whether all that is written is durable and remembered."""
         work = self._agenda.pending.get(upload.id)
         return (
             upload.id not in self._alone

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -149,12 +150,13 @@ class Uploads(Claims):
         upload.check(Input.COMPLETE)
         if is_part(upload.echo):
             raise errors.NotAppendable(f"upload {upload.id} is a part: others are made of it")
-        wanted = digest or upload.digest
-        if wanted is not None and upload.length is not None:
-            await self.digests.check(upload, upload.length, wanted, claim)
-        if upload.length == 0:
-            await self.store.write(upload.id, 0, [b""], whole=True)
-        await self.commit.publish(upload, self._path(upload))
+        with claim.working() if claim is not None else nullcontext():
+            wanted = digest or upload.digest
+            if wanted is not None and upload.length is not None:
+                await self.digests.check(upload, upload.length, wanted, claim)
+            if upload.length == 0:
+                await self.store.write(upload.id, 0, [b""], whole=True)
+            await self.commit.publish(upload, self._path(upload))
 
     def _path(self, upload: Upload) -> str:
         values = {

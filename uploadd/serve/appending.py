@@ -10,7 +10,7 @@ import fcntl
 import sys
 import termios
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Final
 
 import trio
@@ -137,10 +137,11 @@ class Writer:
 class Pace:
     """How fast a body comes: slower than LEAST_RATE over a minute, it holds its claim for nothing.
 
-    The clock stands still while it is us who do not read.
+    The clock stands still while it is us who do not read, and so does that of *claim*.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, claim: Claim | None = None) -> None:
+        self._claim = claim
         self._began, self._count = trio.current_time(), 0
 
     def came(self, count: int) -> None:
@@ -159,7 +160,8 @@ class Pace:
     def held_back(self) -> Iterator[None]:
         """While the block runs nothing is read."""
         began = trio.current_time()
-        yield
+        with self._claim.working() if self._claim is not None else nullcontext():
+            yield
         self._began += trio.current_time() - began
 
 
@@ -171,7 +173,7 @@ class Body(Writer):
     ) -> None:
         super().__init__(uploads, claim, holder, share)
         self._exchange = exchange
-        self._pace = Pace()
+        self._pace = Pace(claim)
 
     async def take(self) -> None:
         """Write all of it.  Raises LengthExceeded, StoreError, TooSlow, BrokenResourceError:

@@ -192,7 +192,10 @@ class Receiving:
         self._intake = self._new_intake(self._claim)
 
     def _contend(self, upload: Upload) -> Claim:
-        return self._uploads.contend(upload, self._on_stop, self._on_move, self._session.crash)
+        session = self._session
+        claim = self._uploads.contend(upload, self._on_stop, self._on_move, session.crash)
+        claim.held_back = lambda: not session.share.may_read
+        return claim
 
     def _new_intake(self, claim: Claim) -> Intake:
         share = self._session.share
