@@ -43,7 +43,7 @@ class Claim:
     pulling: bool = False
     """Whether bytes are moving that `run` does not know of yet."""
     awaited: trio.Event | None = None
-    """Somebody waits for `run` to know of them."""
+    """Somebody waits for the end of a step."""
     ended: UploadError | None = None
     released: trio.Event = field(default_factory=trio.Event)
     _working: int = field(default=0, init=False)
@@ -67,8 +67,12 @@ class Claim:
     @property
     def _waits(self) -> bool:
         """Whether the holder waits for us: to read, to write, to make durable, to end it."""
-        on_the_way = self.pulling or self.run.received > self.run.written
-        return on_the_way or self._working > 0 or not self.settled() or self.held_back()
+        return self._moves or self._working > 0 or not self.settled() or self.held_back()
+
+    @property
+    def _moves(self) -> bool:
+        """Whether bytes are on their way into the file."""
+        return self.pulling or self.run.received > self.run.written
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -81,13 +85,13 @@ class Claim:
             self.heard = trio.current_time()
 
     async def catch_up(self) -> None:
-        """Wait until `run` knows of the bytes that are moving now: a step of them at most."""
-        if self.pulling:
+        """Wait until the bytes that are moving now are written: a step of them at most."""
+        if self._moves:
             self.awaited = self.awaited or trio.Event()
             await self.awaited.wait()
 
     def caught_up(self) -> None:
-        """`run` knows of all bytes."""
+        """A step is written, and `run` knows of it."""
         self.pulling = False
         if self.awaited is not None:
             self.awaited.set()

@@ -20,6 +20,9 @@ from uploadd.store.contract import Store
 
 LET_GO: Final = 1.0
 """Seconds that an old holder has to be released in; after that it is stuck in the disk."""
+FLUSHED: Final = 10.0
+"""Seconds in which what was taken becomes durable for who asks where to go on: a proxy that waits
+for longer says 504, and to that some clients begin again from nothing."""
 
 
 class Claims(ABC):
@@ -106,12 +109,14 @@ class Claims(ABC):
         Raises HolderStuck, Gone.
         """
         claims = self._claims.get(upload.id)
-        if claims:
-            await claims[-1].catch_up()
+        if claims and not ends:  # who ends it waits for its release
+            with _patience(upload, LET_GO):
+                await claims[-1].catch_up()
             claims = self._claims.get(upload.id)
         broken = self.store.failed(upload.id)  # only who holds it may mend it
         wanted = broken or (claims and (ends or claims[-1].quiet))
-        with suppress(StoreError):  # what is durable stays so, and that is told
+        # What is durable stays so when the medium fails, and that is told.
+        with _patience(upload, FLUSHED), suppress(StoreError):
             if upload.state is not State.RECEIVING or not wanted:
                 await self.commit.settle(upload)
                 return
@@ -123,13 +128,9 @@ class Claims(ABC):
 
     async def _let_go(self, upload: Upload, claims: Sequence[Claim]) -> None:
         """Wait until *claims*, which are stopped, are released.  Raises HolderStuck."""
-        with trio.move_on_after(LET_GO) as patience:
+        with _patience(upload, LET_GO):
             for claim in claims:
                 await claim.released.wait()
-        if patience.cancelled_caught:
-            raise errors.HolderStuck(
-                f"the holder of upload {upload.id} waits for the disk", offset=upload.offset
-            )
 
     async def _make_true(self, upload: Upload) -> None:
         """Leave nothing written that is not durable."""
@@ -151,6 +152,7 @@ class Claims(ABC):
         if claim.released.is_set():
             return
         claim.released.set()
+        claim.caught_up()
         upload = claim.upload
         claims = self._claims[upload.id]
         claims.remove(claim)
@@ -186,6 +188,16 @@ class Claims(ABC):
         error.offset = upload.offset  # the copy is ours
         for claim in list(self._claims.get(upload.id, ())):
             claim.stop(error)
+
+
+@contextmanager
+def _patience(upload: Upload, seconds: float) -> Iterator[None]:
+    """Raises HolderStuck when the block takes longer."""
+    with trio.move_on_after(seconds) as patience:
+        yield
+    if patience.cancelled_caught:
+        told = f"what came of upload {upload.id} waits for the disk"
+        raise errors.HolderStuck(told, offset=upload.offset)
 
 
 def _ignore(error: Exception) -> None:

@@ -134,6 +134,7 @@ class Intake:
         self._commit.wrote(upload)
         if flush or (starved and not self.finished):
             self._commit.flush(upload)
+        self.claim.caught_up()
         self.claim.moved()
 
     def abandon(self) -> None:

@@ -91,9 +91,12 @@ class Store(MemoryStore):
         return self.stuck[id]
 
     async def write(self, id: str, at: int, buffers: Any, **how: Any) -> None:
-        if id in self.stuck:
+        if id not in self.stuck:
+            await super().write(id, at, buffers, **how)
+            return
+        with trio.CancelScope(shield=True):  # as a thread would
             await self.stuck[id].wait()
-        await super().write(id, at, buffers, **how)
+            await super().write(id, at, buffers, **how)
 
 
 class Desk:

@@ -13,10 +13,11 @@ from trio.testing import wait_all_tasks_blocked
 from tests import wire
 from tests.caller import Caller
 from tests.serve.desk import virtual
-from tests.serve.test_connection import open_house
-from tests.serve.test_resumable import GONE, created, id_of, offset, patch, tus
-from tests.wire import BINARY, frame
+from tests.serve.test_connection import LOCAL, open_house
+from tests.serve.test_resumable import CHUNK, DRAFT, GONE, created, id_of, offset, patch, tus
+from tests.wire import BINARY, frame, head
 from uploadd.claim import QUIET
+from uploadd.claims import FLUSHED, LET_GO
 from uploadd.protocol import upload as rules
 
 MIB = 1 << 20
@@ -119,3 +120,68 @@ async def test_a_session_that_is_not_read_for_want_of_memory_is_left_alone() -> 
         one.share.give_back(budget.total)
         other.close()
         assert claim.quiet
+
+
+# --- who is stuck in the disk ---------------------------------------------------------------------
+
+DIALECTS = {
+    "tus": lambda target: tus(b"HEAD", target),
+    "ietf": lambda target: head(DRAFT, method=b"HEAD", target=target, host=LOCAL),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("wire_", ["http", "session"])
+@virtual
+async def test_a_head_waits_a_second_for_a_holder_that_is_stuck_in_the_disk(
+    dialect: str, wire_: str
+) -> None:
+    """423 says when to ask again; when the disk is back the whole step counts."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 100", CHUNK, body=b"abc")
+        stuck = house.desk.store.stick(id_of(target))
+        holder = house.call()
+        if wire_ == "http":
+            await holder.say(patch(target, 3, bytes(97))[:-50])
+        else:
+            await resumed(holder, target, 3)
+            await holder.say(frame(BINARY, wire.chunk(1, 3, bytes(47), flush=True)))
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        answer = await house.call().ask(DIALECTS[dialect](target), "HEAD")
+        assert (answer.status, answer.fields["retry-after"]) == (423, "1")
+        assert trio.current_time() - began == pytest.approx(LET_GO)
+        stuck.set()
+        answer = await house.call().ask(DIALECTS[dialect](target), "HEAD")
+        assert answer.status in (200, 204)
+        assert answer.fields["upload-offset"] == "50"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@virtual
+async def test_a_head_waits_for_a_flush_and_not_without_end(dialect: str) -> None:
+    """A slow disk is waited for, one that does not answer is told of."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 100")
+        gate = house.desk.store.clog("flush")
+        holder = house.call()
+        await holder.say(patch(target, 0, bytes(100))[:-50])
+        await wait_all_tasks_blocked()
+        await holder.stream.aclose()
+        began = trio.current_time()
+        answer = await house.call().ask(DIALECTS[dialect](target), "HEAD")
+        assert (answer.status, answer.fields["retry-after"]) == (423, "1")
+        assert trio.current_time() - began == pytest.approx(FLUSHED)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(offset, house, target)
+            await trio.sleep(FLUSHED / 2)
+            gate.set()
+        assert await offset(house, target) == 50
+
+
+async def resumed(caller: Caller, target: bytes, at: int) -> None:
+    """Go on with the upload at *target* in a session, as its ref 1."""
+    await caller.hello()
+    await caller.say(wire.text({"type": "begin", "ref": 1, "upload": id_of(target)}))
+    ready = await caller.message()
+    assert (ready["type"], ready["offset"]) == ("ready", at)

@@ -121,6 +121,7 @@ class Writer:
         finally:
             self._share.give_back(len(data))
         run.written = run.received
+        self._claim.caught_up()
         if not self._provisional:
             self._uploads.commit.wrote(upload)
 
