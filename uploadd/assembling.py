@@ -1,17 +1,21 @@
 """Uploads that are put together from others (tus concatenation), in the background.
 
 What is done is in the ledger like any other append, so that a restart goes on in the middle.
+As long as a part is not whole nobody holds a claim, so that what waits expires like any other
+upload: when neither it nor the part that it waits for has moved for long.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import trio
 
+from uploadd import errors
 from uploadd.claim import Claim
 from uploadd.errors import StoreError, UploadError
 from uploadd.protocol.requests import parts_of
@@ -22,6 +26,8 @@ log = logging.getLogger("uploadd.assembling")
 STEP: Final = 64 << 20
 """Bytes of one turn in a thread."""
 AT_ONCE: Final = 4
+MOST: Final = 4096
+"""Parts of all that wait for them, or for their turn."""
 PAUSE: Final = 5.0
 """Seconds until it is tried again after the disk failed."""
 
@@ -33,6 +39,26 @@ class Assembling:
         self._uploads = uploads
         self._busy = trio.CapacityLimiter(AT_ONCE)
         self._send, self._receive = trio.open_memory_channel[tuple[Upload, trio.Event]](math.inf)
+        self._count = 0
+
+    @contextmanager
+    def place(self, parts: Sequence[str]) -> Iterator[None]:
+        """A place for an upload that is made of *parts*, which `begin` takes.  Raises TooMany."""
+        if self._count + len(parts) > MOST:
+            raise errors.TooMany(
+                f"{self._count} parts are waited for, at most {MOST} can be",
+                hint="try again when others have been put together",
+            )
+        with self._counted(parts):
+            yield
+
+    @contextmanager
+    def _counted(self, parts: Sequence[str]) -> Iterator[None]:
+        self._count += len(parts)
+        try:
+            yield
+        finally:
+            self._count -= len(parts)
 
     async def begin(self, upload: Upload) -> None:
         """Put *upload* together from the parts that it names, which are `pinned` until it is."""
@@ -58,7 +84,8 @@ class Assembling:
         self, upload: Upload, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Until it is complete, or cannot be any more."""
-        with self._uploads.pinned(parts_of(upload.echo)):
+        parts = parts_of(upload.echo)
+        with self._counted(parts), self._uploads.pinned(parts):
             task_status.started()
             while True:
                 if await self._tried(upload):
@@ -68,7 +95,10 @@ class Assembling:
     async def _tried(self, upload: Upload) -> bool:
         """One attempt; whether there is to be no other."""
         try:
-            await self._assemble(upload)
+            parts = await self._parts(upload)
+            if upload.state is State.RECEIVING:
+                async with self._busy:
+                    await self._assemble(upload, parts)
         except StoreError as error:
             log.warning("putting together %s: %s; trying again", upload.id, error)
             return False
@@ -78,7 +108,29 @@ class Assembling:
                 await self._uploads.cancel(upload)
         return True
 
-    async def _assemble(self, upload: Upload) -> None:
+    # --- waiting --------------------------------------------------------------------------------
+
+    async def _parts(self, upload: Upload) -> list[Upload]:
+        """All of its parts, whole, unless it has ended meanwhile.  Raises what became of one."""
+        if upload.offset == upload.length:  # and it needs none any more
+            return []
+        found = {id: await self._uploads.find(id) for id in parts_of(upload.echo)}
+        parts = [found[id] for id in parts_of(upload.echo)]
+        for part in found.values():
+            while upload.state is State.RECEIVING and not _is_whole(part):
+                part.check(Input.APPEND)  # raises what has become of it
+                upload.modified = max(upload.modified, part.modified)
+                unknown = [one for one in found.values() if one.length is None]
+                if upload.length is None and not unknown:
+                    upload.declare(_total(parts))
+                await self._uploads.movement(upload, part, *unknown)
+        if upload.length is None and upload.state is State.RECEIVING:
+            upload.declare(_total(parts))
+        return parts
+
+    # --- putting together -----------------------------------------------------------------------
+
+    async def _assemble(self, upload: Upload, parts: list[Upload]) -> None:
         """Raises UploadError."""
         scope = trio.CancelScope()
 
@@ -92,8 +144,9 @@ class Assembling:
         try:
             with scope:
                 await self._uploads.settle(claim)
-                if upload.length is None or claim.run.received < upload.length:
-                    await self._copy_all(claim)
+                if not claim.run.received:  # its length may have been put off
+                    await self._uploads.room_for(upload.length)
+                await self._copy_all(claim, parts)
                 await self._uploads.complete(upload, claim=claim)
                 log.info("put together %s, %d bytes", upload.id, upload.length)
         finally:
@@ -101,29 +154,14 @@ class Assembling:
         if isinstance(claim.ended, StoreError):  # else somebody has ended it, and knows
             raise claim.ended
 
-    async def _copy_all(self, claim: Claim) -> None:
-        """Append every part, whole; those that are not whole yet are waited for."""
-        upload, at = claim.upload, 0
-        parts = [await self._whole(id) for id in parts_of(upload.echo)]
-        total = sum(part.length or 0 for part in parts)
-        if upload.length is None:
-            await self._uploads.room_for(total)
-            upload.declare(total)
-            claim.run.end = None
-        async with self._busy:
-            for part in parts:
-                length = part.length or 0
-                skip = min(max(claim.run.received - at, 0), length)
-                await self._copy(claim, part, skip, length)
-                at += length
-
-    async def _whole(self, id: str) -> Upload:
-        part = await self._uploads.find(id)
-        while part.length is None or part.offset < part.length:
-            if part.state is not State.RECEIVING:
-                part.check(Input.APPEND)  # raises what has become of it
-            await self._uploads.movement(part)
-        return part
+    async def _copy_all(self, claim: Claim, parts: list[Upload]) -> None:
+        """Append every part that is not there yet."""
+        at = 0
+        for part in parts:
+            length = part.length or 0
+            skip = min(max(claim.run.received - at, 0), length)
+            await self._copy(claim, part, skip, length)
+            at += length
 
     async def _copy(self, claim: Claim, part: Upload, start: int, end: int) -> None:
         uploads, upload, run = self._uploads, claim.upload, claim.run
@@ -136,3 +174,11 @@ class Assembling:
             uploads.commit.wrote(upload)
             await uploads.commit.settle(upload)  # a restart goes on here
             start += count
+
+
+def _total(parts: list[Upload]) -> int:
+    return sum(part.length or 0 for part in parts)
+
+
+def _is_whole(part: Upload) -> bool:
+    return part.length is not None and part.offset >= part.length

@@ -37,7 +37,7 @@ class Claims(ABC):
         self.store, self.commit, self.max_length, self._now = store, commit, max_length, now
         self._claims: dict[str, list[Claim]] = {}
         self._ending: dict[str, Upload] = {}  # gone, and the ledger does not know it yet
-        self._movements: dict[str, trio.Event] = {}
+        self._movements: dict[str, set[trio.Event]] = {}
         self._pins: Counter[str] = Counter()
         self.interruptible: set[Claim] = set()
         """Claims whose holders can go on later: a daemon that stops need not wait for them."""
@@ -167,7 +167,7 @@ class Claims(ABC):
             self._ending.pop(upload.id, None)
         for claim in list(self._claims.get(upload.id, ())):
             claim.moved()
-        if (event := self._movements.pop(upload.id, None)) is not None:
+        for event in self._movements.pop(upload.id, ()):
             event.set()
 
     @contextmanager
@@ -177,12 +177,24 @@ class Claims(ABC):
         try:
             yield
         finally:
-            self._pins.subtract(ids)
-            self._pins += Counter()  # forget those that nobody needs
+            for id in ids:
+                self._pins[id] -= 1
+                if not self._pins[id]:
+                    del self._pins[id]
 
-    async def movement(self, upload: Upload) -> None:
-        """Wait until the durable offset or the state of *upload* has changed."""
-        await self._movements.setdefault(upload.id, trio.Event()).wait()
+    async def movement(self, *uploads: Upload) -> None:
+        """Wait until the durable offset or the state of one of *uploads* has changed."""
+        event = trio.Event()
+        for upload in uploads:
+            self._movements.setdefault(upload.id, set()).add(event)
+        try:
+            await event.wait()
+        finally:
+            for upload in uploads:
+                waiting = self._movements.get(upload.id, set())
+                waiting.discard(event)
+                if not waiting:
+                    self._movements.pop(upload.id, None)
 
     def _failed(self, upload: Upload, error: UploadError) -> None:
         error.offset = upload.offset  # the copy is ours

@@ -175,8 +175,7 @@ class Uploads(Claims):
 
         Raises Gone, Conflict once it is complete, HolderStuck, StoreError.
         """
-        if self._pins[upload.id]:
-            raise errors.Conflict(f"another upload is being put together from {upload.id}")
+        self._check_free(upload)
         if upload.id in self._ending:
             await self.commit.forget(upload)  # there was no room; nobody is told before there is
         upload.check(Input.CANCEL)
@@ -185,8 +184,14 @@ class Uploads(Claims):
             for claim in claims:
                 claim.stop(reason)
             await self._let_go(upload, claims)
+        self._check_free(upload)  # again: somebody may have come while we waited
         upload.move(Input.CANCEL)
         await self._end(upload)
+
+    def _check_free(self, upload: Upload) -> None:
+        """Raises Conflict while others are made of it."""
+        if upload.id in self._pins:
+            raise errors.Conflict(f"another upload is being put together from {upload.id}")
 
     async def _end(self, upload: Upload) -> None:
         owner, key, upload.key = upload.owner, upload.key, None
@@ -213,7 +218,7 @@ class Uploads(Claims):
         for id in await self._ledger.stale(before):
             upload = await self.find(id)
             idle = upload.state is State.RECEIVING and id not in self._claims
-            if idle and not self._pins[id] and upload.modified < before:
+            if idle and id not in self._pins and upload.modified < before:
                 upload.move(Input.EXPIRE)
                 await self._end(upload)
                 count += 1

@@ -551,15 +551,15 @@ async def test_what_is_no_part_is_not_taken_for_one() -> None:
 
 @virtual
 async def test_a_part_that_is_needed_is_not_ended() -> None:
-    """Neither by who made it nor by the sweep, and it is never published by itself."""
+    """Neither by who made it nor before what needs it, and it is never published by itself."""
     async with open_house() as house:
         part = await created(house, b"Upload-Length: 3", b"Upload-Concat: partial")
         target = await created(house, b"Upload-Concat: final;" + part)
         assert (await house.call().ask(tus(b"DELETE", part), "DELETE")).status == 409
-        assert await house.desk.uploads.sweep(house.desk.uploads._now() + 9) == 0
+        assert await house.desk.uploads.sweep(house.desk.uploads._now() + 9) == 1
+        assert (await house.call().ask(tus(b"HEAD", target), "HEAD")).status == 410
         assert (await house.call().ask(append(part, 0, b"abc", whole=True), "PATCH")).status == 403
         assert (await house.call().ask(tus(b"HEAD", part), "HEAD")).status == 200
-        assert target
 
 
 @virtual

@@ -103,7 +103,8 @@ class Resumable:
 
     async def _concatenate(self, exchange: Exchange, ask: Create, parts: tuple[str, ...]) -> Upload:
         """A new upload, remembered; it is put together in the background."""
-        with self._uploads.pinned(parts):  # until its own task has them
+        # Until its own task has them.
+        with self._assembling.place(parts), self._uploads.pinned(parts):
             found = {id: await self.find(id) for id in set(parts)}
             for id, part in found.items():
                 if not is_part(part.echo):
