@@ -193,6 +193,26 @@ async def test_cancelling_twice_at_once_is_one_end(tmp_path: Path) -> None:
         assert sorted(map(str, ends)) == ["None", "cancelled"]
 
 
+async def test_who_comes_while_an_end_is_written_down_hears_that_and_then_that_it_is_gone(
+    tmp_path: Path,
+) -> None:
+    """Not that there is no room; and not that it is gone before a crash could not bring it back."""
+    async with rings(tmp_path) as r:
+        ledger = r.ledger
+        assert isinstance(ledger, WatchedLedger)
+        upload = await r.written()
+        await r.commit.settle(upload)
+        ledger.gate = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(r.uploads.cancel, upload)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(errors.Conflict, match="not written down yet"):
+                r.claim(upload)
+            ledger.gate.set()
+        with pytest.raises(errors.Gone):
+            r.claim(upload)
+
+
 async def test_what_is_published_is_neither_cancelled_nor_claimed(tmp_path: Path) -> None:
     """Completing it again is no error."""
     async with rings(tmp_path) as r:

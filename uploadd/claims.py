@@ -60,10 +60,10 @@ class Claims(ABC):
 
         *at*: where the new one means to go on.  If the holder is beyond, nobody is told anything.
         Call `settle` before the first byte, and `release` in any case.
-        Raises Gone, OffsetMismatch, or Conflict while it is being published.
+        Raises Gone, OffsetMismatch, or Conflict while it is being published or ended.
         """
         if upload.id in self._ending:
-            raise errors.NoSpace(f"the end of upload {upload.id} could not be written down yet")
+            raise errors.Conflict(f"the end of upload {upload.id} is not written down yet")
         upload.check(Input.CLAIM)
         claim = Claim(upload, on_stop, on_move, on_fault)
         claim.settled = partial(self.commit.is_settled, upload)
