@@ -11,18 +11,31 @@ import trio
 
 from uploadd import errors
 from uploadd.claim import Claim
+from uploadd.protocol.checksums import Hasher
 from uploadd.protocol.upload import Upload
 from uploadd.store.contract import Store
 
 STEP: Final = 4 << 20
+AT_ONCE: Final = 64 * 1024
+"""Bytes that are hashed without a thread."""
 
 
 class Digests:
-    """Reads what *store* has; as many at a time as there are processors."""
+    """All hashing there is, of what *store* has and of what comes by.
+
+    As many at a time as there are processors.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._hashing = trio.CapacityLimiter(os.cpu_count() or 1)
+
+    async def update(self, into: Hasher, data: bytes) -> None:
+        """Let *into* take *data* in."""
+        if len(data) <= AT_ONCE:
+            into.update(data)
+        else:
+            await trio.to_thread.run_sync(into.update, data, limiter=self._hashing)
 
     async def check(
         self, upload: Upload, length: int, wanted: bytes, claim: Claim | None = None
@@ -40,7 +53,7 @@ class Digests:
             if not data:
                 return
             at += len(data)
-            await trio.to_thread.run_sync(digest.update, data, limiter=self._hashing)
+            await self.update(digest, data)
         if digest.digest() != wanted:
             raise errors.DigestMismatch(
                 f"the bytes of upload {upload.id} do not have the digest that was announced",

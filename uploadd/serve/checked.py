@@ -12,7 +12,6 @@ from uploadd.errors import StoreError
 from uploadd.protocol.checksums import Announced, Checksum, Hasher, hasher
 from uploadd.serve.appending import Body
 
-AT_ONCE: Final = 64 * 1024  # bytes that are hashed without a thread
 STEP: Final = 1 << 20
 DISCARD_SECONDS: Final = 5.0
 
@@ -63,7 +62,7 @@ class CheckedBody(Body):
             with self._pace.held_back():
                 await self.write(data)
                 if into is not None:
-                    await _update(into, data)
+                    await self._uploads.digests.update(into, data)
             self._pace.came(len(data))
 
     async def _hashed_again(self, into: Hasher) -> Hasher:
@@ -72,7 +71,7 @@ class CheckedBody(Body):
             data = await self._uploads.store.read(self._upload.id, at, min(at + STEP, end))
             if not data:
                 raise StoreError(f"upload {self._upload.id} has lost bytes that were written")
-            await _update(into, data)
+            await self._uploads.digests.update(into, data)
             at += len(data)
         return into
 
@@ -85,10 +84,3 @@ class CheckedBody(Body):
 
     async def _discard(self) -> None:
         await self._uploads.store.discard(self._upload.id, self._run.start)
-
-
-async def _update(into: Hasher, data: bytes) -> None:
-    if len(data) <= AT_ONCE:
-        into.update(data)
-    else:
-        await trio.to_thread.run_sync(into.update, data)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from contextlib import AsyncExitStack, suppress
-from typing import Final
 
 import trio
 
 from uploadd import errors
 from uploadd.budget import Budget, Share
 from uploadd.claim import Claim
+from uploadd.digests import Digests
 from uploadd.errors import UploadError
 from uploadd.protocol.form import Event, FileBegins, FileEnds, Form, Value, metadata
 from uploadd.protocol.upload import Upload
@@ -21,16 +21,15 @@ from uploadd.serve.verbs import CANCEL_SECONDS, OWNER
 from uploadd.uploads import Uploads
 
 log = logging.getLogger("uploadd.upload")
-AT_ONCE: Final = 64 * 1024  # bytes that are hashed without a thread
 
 
 class _File:
     """One file of the form."""
 
-    def __init__(self, begins: FileBegins, upload: Upload, claim: Claim, writer: Writer) -> None:
-        self.begins, self.upload, self.claim = begins, upload, claim
+    def __init__(self, begins: FileBegins, claim: Claim, writer: Writer, digests: Digests) -> None:
+        self.begins, self.upload, self.claim = begins, claim.upload, claim
         self.digest = hashlib.sha256()
-        self._writer = writer
+        self._writer, self._digests = writer, digests
 
     @property
     def chosen(self) -> bool:
@@ -41,10 +40,7 @@ class _File:
         """Write some of it."""
         await self._writer.credit()
         await self._writer.write(data)
-        if len(data) <= AT_ONCE:
-            self.digest.update(data)
-        else:
-            await trio.to_thread.run_sync(self.digest.update, data)
+        await self._digests.update(self.digest, data)
 
 
 class FormUpload:
@@ -102,7 +98,7 @@ class FormUpload:
                     holding(self._uploads, upload, patient=True)
                 )
                 writer = Writer(self._uploads, claim, holder, share)
-                self._files.append(_File(event, upload, claim, writer))
+                self._files.append(_File(event, claim, writer, self._uploads.digests))
             case FileEnds():
                 run = self._files[-1].claim.run
                 self._files[-1].upload.declare(run.received, run.received)
