@@ -30,6 +30,8 @@ MOST: Final = 4096
 """Parts of all that wait for them, or for their turn."""
 PAUSE: Final = 5.0
 """Seconds until it is tried again after the disk failed."""
+STOP_SECONDS: Final = 5.0
+"""How long a daemon that stops waits for the end of a step."""
 
 
 class Assembling:
@@ -40,6 +42,7 @@ class Assembling:
         self._busy = trio.CapacityLimiter(AT_ONCE)
         self._send, self._receive = trio.open_memory_channel[tuple[Upload, trio.Event]](math.inf)
         self._count = 0
+        self._running, self._ended = trio.CancelScope(), trio.Event()
 
     @contextmanager
     def place(self, parts: Sequence[str]) -> Iterator[None]:
@@ -71,14 +74,27 @@ class Assembling:
 
         Started, nobody can end the parts that are needed.
         """
-        async with trio.open_nursery() as nursery:
-            for upload in await self._uploads.unfinished():
-                if parts_of(upload.echo):
-                    await nursery.start(self._keep_on, upload)
-            task_status.started()
-            async for upload, taken in self._receive:
-                await nursery.start(self._keep_on, upload)
-                taken.set()
+        try:
+            with self._running:
+                async with trio.open_nursery() as nursery:
+                    for upload in await self._uploads.unfinished():
+                        if parts_of(upload.echo):
+                            await nursery.start(self._keep_on, upload)
+                    task_status.started()
+                    async for upload, taken in self._receive:
+                        await nursery.start(self._keep_on, upload)
+                        taken.set()
+        finally:
+            self._ended.set()
+
+    async def stop(self) -> None:
+        """End `run`: when it returns nothing more is copied, unless a step is stuck in the disk.
+
+        Nobody may `begin` any more.
+        """
+        self._running.cancel(reason="stopped")
+        with trio.move_on_after(STOP_SECONDS):
+            await self._ended.wait()
 
     async def _keep_on(
         self, upload: Upload, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

@@ -61,6 +61,7 @@ async def serve(config: Config, *, on_ready: Callable[[str], None]) -> None:
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 on_ready(base_url(listeners[0]))
                 await _converse(door, listeners, signals, rules.stop, most)
+            await assembling.stop()
             await uploads.commit.drain()
             services.cancel_scope.cancel(reason="stopped")
 

@@ -26,6 +26,11 @@ async def final(house: House, *parts: bytes) -> bytes:
     return await created(house, b"Upload-Concat: final;" + b" ".join(parts))
 
 
+async def whole(house: House, body: bytes) -> bytes:
+    """The path of a part that has all its bytes."""
+    return await created(house, b"Upload-Length: %d" % len(body), CHUNK, PART, body=body)
+
+
 async def sweep(house: House) -> int:
     """Expire what has not moved until now; how many it was."""
     await wait_all_tasks_blocked()
@@ -81,17 +86,14 @@ async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the parts that are waited for; when one has ended there is a place again."""
     monkeypatch.setattr(assembling, "MOST", 5)
     async with open_house() as house:
-        one, whole = (
-            await part(house),
-            await created(house, b"Upload-Length: 3", CHUNK, PART, body=b"abc"),
-        )
+        one, ready = await part(house), await whole(house, b"abc")
         first = await final(house, one, one)
         await final(house, one, one)
         said = tus(b"POST", b"/files/", b"Upload-Concat: final;" + one + b" " + one)
         answer = await house.call().ask(said, "POST")
         assert (answer.status, answer.code) == (429, "too-many")
         for _ in range(20):
-            target = await final(house, whole)  # it does not wait for long
+            target = await final(house, ready)  # it does not wait for long
             await wait_all_tasks_blocked()
             assert house.desk.store.published(id_of(target)) == b"abc"
         assert (await house.call().ask(tus(b"DELETE", first), "DELETE")).status == 204
@@ -131,3 +133,48 @@ async def test_a_part_that_is_needed_meanwhile_is_not_cancelled() -> None:
         assert (await house.call().ask(patch(one, 50, bytes(50)), "PATCH")).status == 204
         await wait_all_tasks_blocked()
         assert house.desk.store.published(id_of(target)) == bytes(100)
+
+
+# --- stopping -------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_daemon_that_stops_ends_what_is_put_together_before_it_drains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is written behind its back; what was copied is durable, and goes on from there."""
+    monkeypatch.setattr(assembling, "STEP", 1)
+    async with open_house() as house:
+        one = await whole(house, b"abc")
+        await final(house, await part(house))
+        gate = house.desk.store.clog("flush")
+        target = await final(house, one)
+        await wait_all_tasks_blocked()
+        assert house.desk.claimed() == [id_of(target)]
+        await house.assembling.stop()
+        assert house.desk.claimed() == []
+        gate.set()
+        await house.desk.commit.drain()
+        found = await house.desk.ledger.find(id_of(target))
+        assert found is not None
+        assert (found.state, found.offset) == (State.RECEIVING, 1)
+        again = assembling.Assembling(house.desk.uploads)
+        house.desk.nursery.start_soon(again.run)
+        await wait_all_tasks_blocked()
+        assert house.desk.store.published(id_of(target)) == b"abc"
+        await again.stop()
+
+
+@virtual
+async def test_a_step_that_is_stuck_in_the_disk_is_not_waited_for_without_end() -> None:
+    """Else a restart would never come."""
+    async with open_house() as house:
+        gate = house.desk.store.clog("read")
+        target = await final(house, await whole(house, b"abc"))
+        stuck = house.desk.store.stick(id_of(target))
+        gate.set()
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        await house.assembling.stop()
+        assert trio.current_time() - began == pytest.approx(assembling.STOP_SECONDS)
+        stuck.set()

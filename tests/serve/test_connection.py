@@ -44,9 +44,9 @@ class House:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        assembling = Assembling(desk.uploads)
-        desk.nursery.start_soon(assembling.run)
-        self.door = FrontDoor(desk.uploads, assembling, desk.budget, desk.rules, version="1")
+        self.assembling = Assembling(desk.uploads)
+        desk.nursery.start_soon(self.assembling.run)
+        self.door = FrontDoor(desk.uploads, self.assembling, desk.budget, desk.rules, version="1")
         self._callers: list[Caller] = []
         self._served = 0
         self._silence = trio.Event()
