@@ -6,7 +6,7 @@ import functools
 import gc
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, ParamSpec
 
@@ -84,11 +84,17 @@ class Store(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.stuck: dict[str, trio.Event] = {}
+        self.flushed: list[str] = []
+        """The uploads of every flush, one after the other."""
 
     def stick(self, id: str) -> trio.Event:
         """Let writes of *id* wait until the returned event is set."""
         self.stuck[id] = trio.Event()
         return self.stuck[id]
+
+    async def flush(self, ids: Sequence[str], publishing: Collection[str] = ()) -> Any:
+        self.flushed += ids
+        return await super().flush(ids, publishing)
 
     async def write(self, id: str, at: int, buffers: Any, **how: Any) -> None:
         if id not in self.stuck:

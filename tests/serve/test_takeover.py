@@ -8,13 +8,26 @@ from contextlib import suppress
 
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from tests import wire
 from tests.caller import Caller
 from tests.serve.desk import virtual
-from tests.serve.test_connection import LOCAL, open_house
-from tests.serve.test_resumable import CHUNK, DRAFT, GONE, created, id_of, offset, patch, tus
+from tests.serve.test_connection import LOCAL, House, open_house
+from tests.serve.test_resumable import (
+    CHUNK,
+    DATA,
+    DRAFT,
+    GONE,
+    append,
+    created,
+    id_of,
+    offset,
+    patch,
+    tus,
+)
 from tests.wire import BINARY, frame, head
 from uploadd.claim import QUIET
 from uploadd.claims import FLUSHED, LET_GO
@@ -185,3 +198,86 @@ async def resumed(caller: Caller, target: bytes, at: int) -> None:
     await caller.say(wire.text({"type": "begin", "ref": 1, "upload": id_of(target)}))
     ready = await caller.message()
     assert (ready["type"], ready["offset"]) == ("ready", at)
+
+
+# --- whoever comes has it at once -----------------------------------------------------------------
+
+SOON = 0.1
+OLD = ("session", "tus", "ietf", "raw")
+NEW = ("session", "tus", "ietf")
+
+
+@pytest.mark.parametrize("new", NEW)
+@pytest.mark.parametrize("old", OLD)
+@given(cut=st.integers(0, len(DATA) - 1))
+@settings(max_examples=10, deadline=None)
+@virtual
+async def test_the_newest_has_it_at_once_and_the_old_one_is_told(
+    old: str, new: str, cut: int
+) -> None:
+    """After one flush; not a byte is lost or doubled, on whatever wires they came."""
+    async with open_house() as house:
+        store = house.desk.store
+        holder = house.call()
+        target = await held(house, holder, old, DATA[:cut])
+        began, flushes = trio.current_time(), store.flushed.count(id_of(target))
+        comer = house.call()
+        if new == "session":
+            await resumed(comer, target, cut)
+        else:
+            answer = await comer.ask(DIALECTS[new](target), "HEAD")
+            assert int(answer.fields["upload-offset"]) == cut
+        assert store.flushed.count(id_of(target)) <= flushes + 1
+        assert trio.current_time() - began <= SOON
+        began = trio.current_time()
+        await go_on(comer, target, new, cut)
+        await is_told(holder, old)
+        assert trio.current_time() - began <= SOON
+        [data] = [data for _, data in store._files.values()]
+        assert data == DATA
+
+
+async def held(house: House, holder: Caller, way: str, data: bytes) -> bytes:
+    """The path of an upload of DATA that *holder* has begun, and of which *data* has come."""
+    if way == "session":
+        await holder.hello()
+        await holder.say(wire.text({"type": "begin", "ref": 1, "length": len(DATA)}))
+        target = b"/files/" + (await holder.message())["upload"].encode()
+        if data:
+            await holder.say(frame(BINARY, wire.chunk(1, 0, data)))
+    elif way == "raw":
+        line = b"Content-Length: %d" % len(DATA)
+        await holder.say(head(line, method=b"PUT", target=b"/x", host=LOCAL) + data)
+        await wait_all_tasks_blocked()
+        [id] = house.desk.claimed()
+        target = b"/files/" + id.encode()
+    else:
+        target = await created(house, b"Upload-Length: %d" % len(DATA))
+        said = patch(target, 0, DATA) if way == "tus" else append(target, 0, DATA, whole=True)
+        await holder.say(said[: -len(DATA)] + data)
+    await wait_all_tasks_blocked()
+    return target
+
+
+async def go_on(comer: Caller, target: bytes, way: str, at: int) -> None:
+    """Send the rest, and hear that it is complete."""
+    rest = DATA[at:]
+    if way == "session":
+        await comer.say(frame(BINARY, wire.chunk(1, at, rest, last=True)))
+        while (told := await comer.message())["type"] == "ack":
+            pass
+        assert told["type"] == "done", told
+        return
+    said = patch(target, at, rest) if way == "tus" else append(target, at, rest, whole=True)
+    answer = await comer.ask(said, "PATCH")
+    assert answer.status in (200, 201, 204), answer
+
+
+async def is_told(holder: Caller, way: str) -> None:
+    """That somebody has taken over."""
+    if way != "session":
+        assert (await holder.answer("PUT")).code == "taken-over"
+        return
+    while (told := await holder.message())["type"] == "ack":
+        pass
+    assert (told["type"], told["reason"]) == ("gone", "taken-over")

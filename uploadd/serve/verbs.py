@@ -60,6 +60,8 @@ class Verbs:
         )
         try:
             await self._fill(exchange, upload, ask, begun, trailer)
+        except errors.TakenOver:
+            raise  # it is somebody else's now
         except BaseException:
             if not ask.resumable:
                 with trio.move_on_after(CANCEL_SECONDS, shield=True), suppress(UploadError):
