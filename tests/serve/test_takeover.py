@@ -114,6 +114,23 @@ async def test_a_session_that_finishes_is_left_alone_by_a_head(verb: str) -> Non
 
 
 @virtual
+async def test_who_waits_for_its_turn_in_the_ledger_is_left_alone_by_a_head() -> None:
+    """An append without a byte, that tells the length, behind a flush of others that is slow."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Defer-Length: 1")
+        other = await created(house, b"Upload-Length: 3")
+        gate = house.desk.store.clog("flush")
+        neighbour, holder = house.call(), house.call()
+        await neighbour.say(patch(other, 0, b"abc"))
+        await wait_all_tasks_blocked()
+        await holder.say(patch(target, 0, b"", b"Upload-Length: 7"))
+        await trio.sleep(LONGER)
+        assert await offset(house, target) == 0
+        gate.set()
+        assert (await holder.answer("PATCH")).status == 204
+
+
+@virtual
 async def test_a_session_that_is_not_read_for_want_of_memory_is_left_alone() -> None:
     """What it sends lies in the socket."""
     async with open_house() as house:

@@ -85,7 +85,8 @@ class Verbs:
                 await begun(upload)
             if ask.carries:
                 await self._take(exchange, claim, holder, ask.checksum, trailer)
-            await self._end(claim, exchange.request_id, completes=ask.completes)
+            with claim.working():
+                await self._end(claim, exchange.request_id, completes=ask.completes)
 
     async def append(
         self, exchange: Exchange, upload: Upload, ask: Append, trailer: Trailer | None = None
@@ -100,7 +101,8 @@ class Verbs:
                 self._declare(upload, ask.length, claim)
             await self._take(exchange, claim, holder, ask.checksum, trailer)
             id = exchange.request_id
-            await self._end(claim, id, completes=ask.completes, declared=declared)
+            with claim.working():
+                await self._end(claim, id, completes=ask.completes, declared=declared)
 
     def _declare(self, upload: Upload, length: int, claim: Claim) -> None:
         """Fix the length that was put off; before the body, which may be lost."""
