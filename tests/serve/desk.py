@@ -84,11 +84,13 @@ class Store(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.stuck: dict[str, trio.Event] = {}
+        self._firmly = False
         self.flushed: list[str] = []
         """The uploads of every flush, one after the other."""
 
-    def stick(self, id: str) -> trio.Event:
-        """Let writes of *id* wait until the returned event is set."""
+    def stick(self, id: str, *, firmly: bool = False) -> trio.Event:
+        """Let writes of *id* wait until the returned event is set; *firmly*: as a thread would."""
+        self._firmly = firmly
         self.stuck[id] = trio.Event()
         return self.stuck[id]
 
@@ -100,7 +102,7 @@ class Store(MemoryStore):
         if id not in self.stuck:
             await super().write(id, at, buffers, **how)
             return
-        with trio.CancelScope(shield=True):  # as a thread would
+        with trio.CancelScope(shield=self._firmly):
             await self.stuck[id].wait()
             await super().write(id, at, buffers, **how)
 

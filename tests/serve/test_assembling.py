@@ -121,7 +121,7 @@ async def test_a_part_that_is_needed_meanwhile_is_not_cancelled() -> None:
     async with open_house() as house:
         one = await part(house, 100)
         holder = house.call()
-        stuck = house.desk.store.stick(id_of(one))
+        stuck = house.desk.store.stick(id_of(one), firmly=True)
         await holder.say(patch(one, 0, bytes(100))[:-50])
         await wait_all_tasks_blocked()
         deleter = house.call()
@@ -171,7 +171,7 @@ async def test_a_step_that_is_stuck_in_the_disk_is_not_waited_for_without_end() 
     async with open_house() as house:
         gate = house.desk.store.clog("read")
         target = await final(house, await whole(house, b"abc"))
-        stuck = house.desk.store.stick(id_of(target))
+        stuck = house.desk.store.stick(id_of(target), firmly=True)
         gate.set()
         await wait_all_tasks_blocked()
         began = trio.current_time()

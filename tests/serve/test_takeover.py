@@ -169,7 +169,7 @@ async def test_a_head_waits_a_second_for_a_holder_that_is_stuck_in_the_disk(
     """423 says when to ask again; when the disk is back the whole step counts."""
     async with open_house() as house:
         target = await created(house, b"Upload-Length: 100", CHUNK, body=b"abc")
-        stuck = house.desk.store.stick(id_of(target))
+        stuck = house.desk.store.stick(id_of(target), firmly=True)
         holder = house.call()
         if wire_ == "http":
             await holder.say(patch(target, 3, bytes(97))[:-50])
