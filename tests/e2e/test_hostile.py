@@ -7,6 +7,8 @@ descriptors back, its memory within bounds.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import random
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -379,30 +381,53 @@ async def a_hundred_thousand_begins(ground: Ground) -> None:
 BEGINS: Final = 100_000
 
 
-@attack
-async def more_uploads_than_files_may_be_open(ground: Ground) -> None:
-    """All of them grow, none is ever finished; every one is taken."""
-
-    async def grow(caller: Caller) -> None:
-        refs = range(200)
-        await caller.say(b"".join(wire.text({"type": "begin", "ref": n}) for n in refs))
-        for step in range(2):
-            chunks = (wire.chunk(n, step * 100, bytes(100), flush=True) for n in refs)
-            await caller.say(b"".join(frame(BINARY, chunk) for chunk in chunks))
-        durable: set[int] = set()
-        while len(durable) < len(refs):
-            told = await caller.message()
-            assert told["type"] in ("ready", "ack"), told
-            if told["offset"] == 200:
-                durable.add(told["ref"])
+async def grow(ground: Ground, sessions: int) -> None:
+    """200 uploads in each session, none of which is ever finished; every one is taken."""
 
     async def session() -> None:
         async with ground.session() as caller:
-            await grow(caller)
+            refs = range(200)
+            await caller.say(b"".join(wire.text({"type": "begin", "ref": n}) for n in refs))
+            for step in range(2):
+                chunks = (wire.chunk(n, step * 100, bytes(100), flush=True) for n in refs)
+                await caller.say(b"".join(frame(BINARY, chunk) for chunk in chunks))
+            durable: set[int] = set()
+            while len(durable) < len(refs):
+                told = await caller.message()
+                assert told["type"] in ("ready", "ack"), told
+                if told["offset"] == 200:
+                    durable.add(told["ref"])
 
     async with trio.open_nursery() as nursery:
-        for _ in range(6):
+        for _ in range(sessions):
             nursery.start_soon(session)
+
+
+@attack
+async def more_uploads_than_files_may_be_open(ground: Ground) -> None:
+    """All of them grow."""
+    await grow(ground, 6)
+
+
+@attack
+async def checksums_that_are_held_back(ground: Ground) -> None:
+    """Meanwhile more uploads grow than files may be open; then they come, right or wrong."""
+    body, version = bytes(50), b"Tus-Resumable: 1.0.0"
+    right = base64.b64encode(hashlib.sha1(body).digest())
+    wrong = base64.b64encode(bytes(20))
+    async with ground.connect() as first, ground.connect() as second:
+        for caller in (first, second):
+            lines = (version, b"Upload-Length: 100", b"Content-Length: 0")
+            said = head(*lines, method=b"POST", target=b"/files/", host=b"localhost")
+            target = (await caller.ask(said, "POST")).fields["location"].encode()
+            lines = (version, b"Content-Type: application/offset+octet-stream", b"Upload-Offset: 0")
+            lines += (b"Trailer: Upload-Checksum", b"Transfer-Encoding: chunked")
+            said = head(*lines, method=b"PATCH", target=target, host=b"localhost")
+            await caller.say(said + b"%x\r\n%b\r\n" % (len(body), body))
+        await grow(ground, 3)
+        for caller, checksum, status in ((first, right, 204), (second, wrong, 460)):
+            behind = b"0\r\nUpload-Checksum: sha1 %b\r\n\r\n" % checksum
+            assert (await caller.ask(behind, "PATCH")).status == status
 
 
 @attack

@@ -70,7 +70,14 @@ class FileStore:
         )
         self._writes, self._kept = Writes(self._growing.open, self._data), Kept()
         self._pipes = Pipes(16)
-        self._flushes = Flushes(self._folder, self._growing, durable=durable, how=flush)
+        self._flushes = Flushes(
+            self._folder,
+            self._growing,
+            self._kept,
+            durable=durable,
+            how=flush,
+            in_thread=partial(self._in_thread, self._flushing),
+        )
 
     def _prepare(self) -> None:
         """Check that growing/ and the root are one mount, and make both durable."""
@@ -94,10 +101,11 @@ class FileStore:
         whole: bool = False,
         provisional: bool = False,
     ) -> None:
-        entry, whole = self._sound(id), whole and at == 0
+        # What is provisional has a name, so that its file can be closed for another upload's.
+        entry, whole = self._sound(id), whole and at == 0 and not provisional
         with self._growing.using({id: entry}):
             await self._growing.admit(id, entry)
-            if whole and not provisional and self._kept.keep(entry, buffers):
+            if whole and self._kept.keep(entry, buffers):
                 return
             job = Write(id, entry, at, buffers, whole, provisional)
             await self._writes.submit(job)
@@ -149,9 +157,14 @@ class FileStore:
         entry = self._growing.get(id)
         if entry is None or not entry.provisional:
             return  # nothing was written, so nothing lies there
+
+        def cut() -> None:
+            os.ftruncate(self._growing.open(id, entry), end)
+
         with self._growing.using({id: entry}):
             try:
-                await self._in_thread(self._metadata, partial(os.ftruncate, entry.fd, end))
+                await self._growing.admit(id, entry)
+                await self._in_thread(self._metadata, cut)
             except BaseException:
                 entry.failed = True  # it is cut back when somebody comes for it
                 raise
@@ -176,43 +189,23 @@ class FileStore:
         self, ids: Sequence[str], publishing: Collection[str] = ()
     ) -> Mapping[str, Extents | StoreError]:
         entries = self._growing.some(ids)
-        sound = {id: e for id, e in entries.items() if (e.dirty or e.anonymous) and not e.failed}
-        # The watermark first, the flush second: bytes that come between are not promised.
-        for entry in sound.values():
-            entry.in_flush, entry.dirty = entry.dirty, NOTHING
-        with self._growing.using(sound):
-            outcome: list[OSError | None] = [None] * len(sound)
-            try:
-                if (job := self._flushes.job(sound, publishing)) is not None:
-                    outcome = await self._in_thread(self._flushing, job)
-            except trio.Cancelled:  # before it began
-                for entry in sound.values():
-                    entry.dirty, entry.in_flush = entry.dirty.union(entry.in_flush), NOTHING
-                raise
-            failed = [id for id, entry in entries.items() if entry.failed]
-            answer: dict[str, Extents | StoreError] = {
-                id: disk.told(OSError(errno.EIO, ""), "flushing") for id in failed
-            }
-            for (id, entry), error in zip(sound.items(), outcome, strict=True):
-                mark, entry.in_flush = entry.in_flush, NOTHING
-                self._kept.drop(entry)
-                entry.failed = error is not None
-                answer[id] = disk.told(error, "flushing") if error is not None else mark
-                if entry.anonymous:  # durable only once it is published
-                    entry.dirty = entry.dirty.union(mark)
-        return answer
+        with self._growing.using(entries):
+            await self._growing.settled(entries)
+            return await self._flushes.flush(entries, publishing)
 
     async def rewind(self, id: str, held: Extents) -> None:
         entry = self._growing.use(id)
         self._kept.drop(entry)
 
         def rewind() -> None:
+            entry.failed = True  # until it is through
             fd, entry.fd = entry.fd, -1
             if fd >= 0:
                 os.close(fd)
             settle.cut_back(self._folder, id, held.end)
 
         with self._growing.using({id: entry}):
+            await self._growing.settled({id: entry})
             await self._in_thread(self._metadata, rewind)
         self._growing.drop(id, entry)
 

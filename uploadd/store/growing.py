@@ -51,7 +51,14 @@ class GrowingFiles:
 
     async def admit(self, id: str, entry: Growing) -> None:
         """Let *entry*, which the caller is using, have a descriptor; see `Descriptors.admit`."""
+        await self.settled({id: entry})
         await self._descriptors.admit(id, entry)
+
+    async def settled(self, entries: Mapping[str, Growing]) -> None:
+        """Wait until none of *entries* is being closed: then it is known whether that failed."""
+        for entry in entries.values():
+            while entry.closing is not None:
+                await entry.closing.wait()
 
     def using(self, entries: Mapping[str, Growing]) -> Using:
         """Keep the descriptors of *entries* open while the block runs."""
@@ -87,37 +94,51 @@ class GrowingFiles:
         entries = self.some(ids)
         for id in entries:
             del self._entries[id]
-        await self._close(entries, ids)
+        await self._close(entries, unlink=ids)
 
     async def _close_some(self, entries: Mapping[str, Growing]) -> None:
         """Close the files of entries that are `closable`; what failed is still remembered."""
         for id, entry in entries.items():
             if entry.idle:
                 del self._entries[id]
-        await self._close(entries, ())
+        await self._close(entries, sync=[e for e in entries.values() if e.provisional])
 
-    async def _close(self, entries: Mapping[str, Growing], unlink: Sequence[str]) -> None:
-        fds = [(entry.fd, entry) for entry in entries.values() if entry.fd >= 0]
-        for entry in entries.values():
-            entry.fd = -1
+    async def _close(
+        self,
+        entries: Mapping[str, Growing],
+        *,
+        unlink: Sequence[str] = (),
+        sync: Sequence[Growing] = (),
+    ) -> None:
+        """Close their files; of those in *sync* it must be known whether their bytes are safe."""
+        closed, fds = trio.Event(), {e: e.fd for e in entries.values() if e.fd >= 0}
+        for entry in fds:
+            entry.fd, entry.closing = -1, closed
+        doubtful = [(entry, fds[entry]) for entry in sync if entry in fds]
 
         def close() -> None:  # in a thread: the last close of a large file frees its blocks
-            for fd, entry in fds:
-                if entry.provisional and disk.sync_data([fd])[0] is not None:
-                    entry.failed = True  # closed, it would hide that
+            outcome = disk.sync_data([fd for _, fd in doubtful])
+            for (entry, _), error in zip(doubtful, outcome, strict=True):
+                entry.failed |= error is not None  # closed, it would hide that
+            for fd in fds.values():
                 os.close(fd)
             try:
                 settle.unlink_all(self._folder, unlink)
             except OSError as error:
                 raise MediumFailed("cannot remove what is not needed any more") from error
 
-        if fds or unlink:
-            with trio.CancelScope(shield=True):  # nobody else knows these descriptors any more
-                await self._in_thread(close)
-        for id, entry in entries.items():
-            self._descriptors.closed(id, entry)
+        try:
+            if fds or unlink:
+                with trio.CancelScope(shield=True):  # nobody else knows these descriptors any more
+                    await self._in_thread(close)
+        finally:
+            for entry in fds:
+                entry.closing = None
+            closed.set()
+            for id, entry in entries.items():
+                self._descriptors.closed(id, entry)
 
     async def aclose(self) -> None:
         """Close them all; nothing is flushed."""
         entries, self._entries = self._entries, {}
-        await self._close(entries, ())
+        await self._close(entries)

@@ -37,6 +37,8 @@ class Growing:
     """Whether its name in growing/ may not be durable; set and cleared in the thread at work."""
     busy: int = 0
     """Uses under way: the descriptor must stay open."""
+    closing: trio.Event | None = None
+    """While it is being closed in a thread; set when it is, and whether it failed is known."""
 
     @property
     def empty(self) -> bool:
@@ -50,7 +52,7 @@ class Growing:
 
     @property
     def closable(self) -> bool:
-        """Whether the descriptor can be closed; what is provisional is flushed before."""
+        """Whether the descriptor can be closed; what is provisional is flushed with it."""
         used = self.busy or self.in_flush or self.anonymous or self.kept
         return not used and (self.failed or not self.dirty)
 
