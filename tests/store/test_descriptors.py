@@ -255,6 +255,36 @@ async def test_what_could_not_be_made_durable_before_it_was_closed_has_failed(
     await store.aclose()
 
 
+async def test_what_is_wanted_again_while_it_is_closed_counts_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first number is open until the thread has closed it."""
+    store, began, gate = FileStore(str(tmp_path), max_open=2), threading.Event(), threading.Event()
+    await store.write("a", 0, [b"1"])
+    await store.flush(["a"])
+    number, real = store._growing.use("a").fd, os.close
+
+    def late(fd: int) -> None:
+        if fd == number and not began.is_set():
+            began.set()
+            assert gate.wait(10)
+        real(fd)
+
+    with monkeypatch.context() as patch, trio.fail_after(10):
+        patch.setattr(os, "close", late)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.release, ["a"])
+            await trio.to_thread.run_sync(began.wait, 10)
+            await store.write("a", 1, [b"1"])
+            nursery.start_soon(store.write, "b", 0, [b"2"])
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert open_files(tmp_path) == 2
+            assert store.unflushed("b") == 0
+            gate.set()
+    assert store.unflushed("b") == 1
+    await store.aclose()
+
+
 acts = st.sampled_from(["write", "check", "pause", "confirm", "discard", "release"])
 lives = st.lists(st.lists(acts, min_size=4, max_size=12), min_size=3, max_size=6)
 

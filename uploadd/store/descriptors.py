@@ -29,7 +29,9 @@ class Descriptors:
         self, most: int, close: Callable[[Mapping[str, Growing]], Awaitable[None]]
     ) -> None:
         self._most, self._close = most, close
-        self._open: dict[str, Growing] = {}  # the one that was used last is the last
+        # The one that was used last is the last.  By entry: of one upload a file may still be
+        # closing when its next one is opened, and both have a descriptor.
+        self._open: dict[Growing, str] = {}
         self._turn = trio.StrictFIFOLock()
         self._changed = trio.Event()
 
@@ -38,19 +40,19 @@ class Descriptors:
 
         First come, first served.  Cancelled: it has none.
         """
-        if self._open.get(id) is not entry:
+        if entry not in self._open:
             if len(self._open) < self._most and not self._turn.locked():
-                self._open[id] = entry
+                self._open[entry] = id
                 return
             async with self._turn:
                 await self._make_room()
-                self._open[id] = entry
-        self._open[id] = self._open.pop(id)
+                self._open[entry] = id
+        self._open[entry] = self._open.pop(entry)
 
     async def _make_room(self) -> None:
         while len(self._open) >= self._most:
             # Without a descriptor it is being closed already, or not opened yet.
-            unused = ((id, e) for id, e in self._open.items() if e.closable and e.fd >= 0)
+            unused = ((id, e) for e, id in self._open.items() if e.closable and e.fd >= 0)
             victims = dict(islice(unused, AT_ONCE))
             if victims:
                 await self._close(victims)
@@ -64,16 +66,15 @@ class Descriptors:
 
     def unused(self, entries: Mapping[str, Growing]) -> None:
         """One use of each of *entries* has ended."""
-        for id, entry in entries.items():
+        for entry in entries.values():
             entry.busy -= 1
-            if not entry.busy and entry.fd < 0 and not entry.kept:
-                self.closed(id, entry)
+            if not entry.busy and entry.fd < 0 and not entry.kept and entry.closing is None:
+                self.closed(entry)
         self._changed.set()  # some may have come out of use
 
-    def closed(self, id: str, entry: Growing) -> None:
+    def closed(self, entry: Growing) -> None:
         """The file of *entry* is not open any more."""
-        if self._open.get(id) is entry:
-            del self._open[id]
+        self._open.pop(entry, None)
         self._changed.set()
 
 

@@ -45,7 +45,7 @@ class GrowingFiles:
         """Its descriptor is closed and nothing is to be remembered of it."""
         if self._entries.get(id) is entry:
             del self._entries[id]
-        self._descriptors.closed(id, entry)
+        self._descriptors.closed(entry)
 
     # --- descriptors ----------------------------------------------------------------------
 
@@ -135,8 +135,9 @@ class GrowingFiles:
             for entry in fds:
                 entry.closing = None
             closed.set()
-            for id, entry in entries.items():
-                self._descriptors.closed(id, entry)
+            for entry in entries.values():
+                if entry.closing is None:  # else whoever is closing it says so
+                    self._descriptors.closed(entry)
 
     async def aclose(self) -> None:
         """Close them all; nothing is flushed."""
