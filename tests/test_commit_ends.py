@@ -12,6 +12,7 @@ from tests.rings import remembered, rings, watched
 from uploadd import errors
 from uploadd.protocol.extents import NOTHING
 from uploadd.protocol.upload import Input, State
+from uploadd.rows import COLUMNS
 
 
 async def test_an_upload_is_intended_before_it_is_linked_and_removed_after_it_is_published(
@@ -51,7 +52,7 @@ async def test_nameless_bytes_are_held_only_once_they_have_their_name(tmp_path: 
         rows = [row for entries in watched(r)[1].batches for row in entries.rows]
         assert [(row[1], row[2]) for row in rows] == [("finalizing", ""), ("published", "0-4")]
         assert upload.published is not None
-        assert rows[0][-3] == upload.published.inode
+        assert rows[0][COLUMNS.index("inode")] == upload.published.inode
 
 
 async def test_what_is_gone_is_remembered_before_its_bytes_are_removed(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.rings import Killed, Life, Mortal, everything
 from uploadd.errors import NoSpace, NotWritable
 from uploadd.ledger import Ledger
 from uploadd.protocol.extents import NOTHING
-from uploadd.protocol.upload import State, Upload
+from uploadd.protocol.upload import Identity, State, Upload
 from uploadd.recovery import Report, recover
 from uploadd.rows import Entries, row
 from uploadd.store.contract import Publication
@@ -95,10 +95,10 @@ async def leave(store: Any, ledger: Ledger) -> None:
         nameless = id in ("nameless", "vanished")
         await store.write(id, 0, [b"12345678"], whole=nameless)
         await store.flush([id], [id] if nameless else [])
-    inodes = await store.inodes(sorted(BYTES))
+    known = await store.identities(sorted(BYTES))
     for id, upload in uploads.items():
         upload.length = 8
-        upload.intent, upload.inode = "x.bin", inodes.get(id)
+        upload.intent, upload.identity = "x.bin", known.get(id)
     for id in ("published", "linked", "nameless"):
         [published] = (await store.publish([Publication(id, "x.bin")])).values()
         uploads[id].intent = published.path if id == "published" else "x.bin"
@@ -214,7 +214,7 @@ async def test_on_a_copy_of_the_disk_what_was_intended_is_carried_out(folders: F
         upload = Upload("a", state=State.FINALIZING, length=4, intent="x")
         await store.write("a", 0, [b"data"])
         await store.flush(["a"])
-        upload.inode = (await store.inodes(["a"]))["a"]
+        upload.identity = (await store.identities(["a"]))["a"]
         await ledger.commit(Entries([row(upload, NOTHING.add(0, 4), "boot")]))
     before = medium.files_of.rename(medium.files_of.with_name("before"))
     (medium.files_of.parent / "filler").write_bytes(b"takes an inode")
@@ -233,7 +233,7 @@ async def test_without_room_for_a_name_the_upload_is_to_be_finished_again(
     """Its bytes stay, and it is not published by halves."""
     medium = Medium(next(folders), "memory")
     async with medium.opened() as (store, ledger):
-        upload = Upload("a", state=State.FINALIZING, length=4, intent="x", inode=1)
+        upload = Upload("a", state=State.FINALIZING, length=4, intent="x", identity=Identity(1))
         await store.write("a", 0, [b"data"])
         await store.flush(["a"])
         await ledger.commit(Entries([row(upload, NOTHING.add(0, 4), "boot")]))
@@ -247,7 +247,7 @@ async def test_without_room_for_a_name_the_upload_is_to_be_finished_again(
         assert medium.files() == {"x": b"data"} or medium.files() == {"a": b"data"}
 
 
-async def _no_room(wanted: list[Publication], inodes: object) -> dict[str, NoSpace]:
+async def _no_room(wanted: list[Publication], nameless: object) -> dict[str, NoSpace]:
     return {one.id: NoSpace("full") for one in wanted}
 
 

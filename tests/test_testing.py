@@ -10,7 +10,7 @@ import trio
 
 from uploadd.errors import StoreError
 from uploadd.protocol.extents import NOTHING, Extents
-from uploadd.protocol.upload import Published
+from uploadd.protocol.upload import Identity, Published
 from uploadd.store.contract import Bytes, Publication, Store
 from uploadd.store.memory import MemoryStore
 from uploadd.testing import cancel_at_every_step, check_store
@@ -173,12 +173,12 @@ class PublishesTwiceAfterACrash(MemoryStore):
     """Links again without looking."""
 
     async def settle(
-        self, wanted: Sequence[Publication], inodes: Mapping[str, int]
+        self, wanted: Sequence[Publication], nameless: Mapping[str, Identity]
     ) -> Mapping[str, Published | StoreError | None]:
         for one in wanted:
             if one.id in self._growing:
                 self._growing[one.id].inode += 1000
-        return await super().settle(wanted, inodes)
+        return await super().settle(wanted, nameless)
 
 
 class HalfWrites(MemoryStore):

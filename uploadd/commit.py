@@ -208,9 +208,9 @@ class Commit:
         wanted = [w for w in works if w.path is not None and w.error is None]
         if not wanted:
             return
-        inodes = await self._store.inodes([w.upload.id for w in wanted])
+        found = await self._store.identities([w.upload.id for w in wanted])
         for work in wanted:
-            work.intend(inodes.get(work.upload.id), self._now())
+            work.intend(found.get(work.upload.id), self._now())
 
     async def _remember(self, works: list[Work]) -> None:
         entries = Entries()
@@ -279,7 +279,7 @@ class Commit:
 
     def mark_published(self, upload: Upload, published: Published) -> None:
         """Note that *upload* is under its name; the next batch writes it down, unhurried."""
-        upload.published, upload.inode = published, published.inode
+        upload.published, upload.identity = published, published.identity
         upload.hold(NOTHING.add(0, upload.length or 0))
         upload.move(Input.PUBLISH)
         after = self._agenda.work(upload)

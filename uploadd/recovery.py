@@ -41,7 +41,7 @@ async def recover(store: Store, ledger: Ledger, *, now: Callable[[], float] = ti
     }
     outcome = await store.settle(
         [Publication(u.id, u.intent or u.id) for u in intended.values()],
-        {u.id: u.inode for u in intended.values() if u.inode is not None and not u.held},
+        {u.id: u.identity for u in intended.values() if u.identity is not None and not u.held},
     )
     for upload in uploads.values():
         if upload.id in lost:
@@ -65,7 +65,7 @@ def _roll(
 ) -> None:
     """One intent, forward as far as it goes."""
     if isinstance(found, Published):
-        upload.published, upload.inode = found, found.inode
+        upload.published, upload.identity = found, found.identity
         upload.hold(NOTHING.add(0, upload.length or 0))
         upload.move(Input.PUBLISH)
         entries.events.append(Event(f"{upload.id}.published", upload.id, "published", now))

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from uploadd.protocol.extents import Extents
-from uploadd.protocol.upload import Published, State, Upload
+from uploadd.protocol.upload import Identity, Published, State, Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Entries:
         return bool(self.rows or self.events)
 
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 SCHEMA: Final = """
 CREATE TABLE uploads (
@@ -53,7 +53,8 @@ CREATE TABLE uploads (
     path       TEXT,               -- intended from finalizing on, true once published
     inode      INTEGER,
     boot       TEXT NOT NULL,      -- the boot that wrote the row; for durability.ack = "written"
-    echo       TEXT NOT NULL DEFAULT '{}'  -- said again as it was said
+    echo       TEXT NOT NULL DEFAULT '{}', -- said again as it was said
+    mark       BLOB                -- tells the file from a later one with its inode
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX uploads_key ON uploads (owner, key) WHERE key IS NOT NULL;
 CREATE INDEX uploads_unfinished ON uploads (state) WHERE state IN ('receiving', 'finalizing');
@@ -66,11 +67,12 @@ CREATE TABLE outbox (
 """
 UPGRADES: Final = {
     1: "ALTER TABLE uploads ADD COLUMN echo TEXT NOT NULL DEFAULT '{}';",
+    2: "ALTER TABLE uploads ADD COLUMN mark BLOB;",
 }
 """What leads from each older version to the next."""
 COLUMNS: Final = (
     *("id", "state", "held", "fence", "name", "length", "media_type", "metadata", "owner"),
-    *("key", "digest", "created", "modified", "path", "inode", "boot", "echo"),
+    *("key", "digest", "created", "modified", "path", "inode", "boot", "echo", "mark"),
 )
 SAVE: Final = (
     f"INSERT INTO uploads ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
@@ -83,6 +85,7 @@ LOOK: Final = f"SELECT {', '.join(COLUMNS)} FROM uploads WHERE "
 def row(upload: Upload, held: Extents, boot: str) -> tuple[Any, ...]:
     """The row of *upload* when it holds *held*: a snapshot, safe to hand to a thread."""
     path = upload.published.path if upload.published else upload.intent
+    identity = upload.identity
     return (
         upload.id,
         upload.state.value,
@@ -98,9 +101,10 @@ def row(upload: Upload, held: Extents, boot: str) -> tuple[Any, ...]:
         upload.created,
         upload.modified,
         path,
-        None if upload.inode is None else _signed(upload.inode),
+        None if identity is None else _signed(identity.inode),
         boot,
         msgspec.json.encode(upload.echo).decode() if upload.echo else "{}",
+        None if identity is None else identity.mark,
     )
 
 
@@ -114,7 +118,9 @@ def upload_of(values: Sequence[Any]) -> tuple[Upload, str]:
     told = dict(zip(COLUMNS, values, strict=True))
     state = State(told["state"])
     pairs = [tuple(map(int, pair.split("-"))) for pair in told["held"].split()]
-    inode: Any = None if told["inode"] is None else told["inode"] & ((1 << 64) - 1)
+    identity = None
+    if told["inode"] is not None:
+        identity = Identity(told["inode"] & ((1 << 64) - 1), told["mark"])
     upload = Upload(
         id=told["id"],
         name=told["name"],
@@ -132,8 +138,8 @@ def upload_of(values: Sequence[Any]) -> tuple[Upload, str]:
         fence=told["fence"],
         enrolled=True,
         intent=told["path"],
-        inode=inode,
+        identity=identity,
     )
-    if state is State.PUBLISHED:
-        upload.published = Published(told["path"], inode)
+    if state is State.PUBLISHED and identity is not None:
+        upload.published = Published(told["path"], *identity)
     return upload, told["boot"]

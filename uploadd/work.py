@@ -12,7 +12,7 @@ import trio
 
 from uploadd.errors import StoreError, UploadError
 from uploadd.protocol.extents import NOTHING, Extents
-from uploadd.protocol.upload import GONE, State, Upload
+from uploadd.protocol.upload import GONE, Identity, State, Upload
 from uploadd.rows import Event
 
 TOGETHER: Final = 64
@@ -56,14 +56,14 @@ class Work:
             self.save or self.newly or self.path is not None or self.remove
         )
 
-    def intend(self, inode: int | None, now: float) -> None:
-        """Declare complete what is to be published; *inode* is what will be linked."""
+    def intend(self, identity: Identity | None, now: float) -> None:
+        """Declare complete what is to be published; *identity* is of what will be linked."""
         try:
             self.upload.complete(self.newly)
         except UploadError as error:  # what became durable is remembered all the same
             self.path, self.refusal = None, error
         else:
-            self.upload.intent, self.upload.inode = self.path, inode
+            self.upload.intent, self.upload.identity = self.path, identity
             self.upload.modified = now
 
     def heard(self, outcome: Extents | StoreError) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.store.kit import publish
 from uploadd.errors import NotFound
 from uploadd.protocol.upload import Published
+from uploadd.store import identity
 from uploadd.store.contract import MediumFailed, Publication
 from uploadd.store.file import FileStore
 
@@ -74,6 +75,68 @@ async def test_a_published_file_that_was_changed_is_not_served(root: Path, inste
         await store.open_published(published, 4)
     await store.unpublish(published, 4)
     assert os.path.lexists(file) == (instead != "nothing")
+    await store.aclose()
+
+
+@pytest.mark.parametrize("by", ["the daemon", "somebody"])
+async def test_a_later_file_with_its_inode_is_not_taken_for_it(root: Path, by: str) -> None:
+    """Many file systems use a number again at once: neither served nor removed is the other one."""
+    store = FileStore(str(root))
+    for number in range(20):
+        first, second = await publish(store, f"a{number}", "x", b"1111"), None
+        await store.remove([f"a{number}"])
+        (root / "x").unlink()
+        if by == "the daemon":
+            second = await publish(store, f"b{number}", "x", b"2222")
+        else:
+            (root / "x").write_bytes(b"2222")
+        with pytest.raises(NotFound):
+            await store.open_published(first, 4)
+        await store.unpublish(first, 4)
+        assert (root / "x").read_bytes() == b"2222"
+        if second is not None:
+            os.close(await store.open_published(second, 4))
+        await store.remove([f"b{number}"])
+        (root / "x").unlink()
+    await store.aclose()
+
+
+async def test_a_later_file_with_the_inode_of_what_vanished_was_not_published(root: Path) -> None:
+    """A nameless file is gone after a crash, and its number is free for anybody's."""
+    for _ in range(20):
+        store = FileStore(str(root))
+        await store.write("a", 0, [b"data"], whole=True)
+        await store.flush(["a"], {"a"})
+        intended = await store.identities(["a"])
+        await store.aclose()
+        (root / "x").write_bytes(b"mine")
+        store = FileStore(str(root))
+        assert await store.settle([Publication("a", "x")], intended) == {"a": None}
+        await store.aclose()
+        (root / "x").unlink()
+
+
+@pytest.mark.parametrize("known", ["handle", "birth", "inode"])
+async def test_what_an_operator_may_do_to_a_file_leaves_it_the_same(
+    root: Path, monkeypatch: pytest.MonkeyPatch, known: str
+) -> None:
+    """Mode, times, more links, another name for a while; whatever the file system can tell."""
+    if known != "handle":
+        monkeypatch.setattr(identity, "_handle", lambda *_: None)
+    if known == "inode":
+        monkeypatch.setattr(identity, "_birth", lambda *_: None)
+    store = FileStore(str(root))
+    published = await publish(store, "a", "x")
+    await store.remove(["a"])
+    (root / "x").chmod(0o640)
+    os.utime(root / "x", (1, 1))
+    os.link(root / "x", root / "second")
+    (root / "x").rename(root / "aside").rename(root / "x")
+    await store.aclose()
+    store = FileStore(str(root))
+    os.close(await store.open_published(published, 4))
+    await store.unpublish(published, 4)
+    assert not (root / "x").exists()
     await store.aclose()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from uploadd import errors
 from uploadd.protocol.extents import NOTHING, Extents
@@ -79,12 +79,26 @@ GONE: Final[dict[State, errors.GoneReason]] = {
 }
 
 
+class Identity(NamedTuple):
+    """What makes a file that file, under whatever name."""
+
+    inode: int
+    mark: bytes | None = None
+    """What tells it from a later one with its inode; None where the store knows nothing such."""
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """Where a published upload lies: path below the store's root, and what identifies it."""
 
     path: str
     inode: int
+    mark: bytes | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """Of the file that lies there if nobody has changed that."""
+        return Identity(self.inode, self.mark)
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
@@ -113,7 +127,8 @@ class Upload:
     """Whether the ledger has a durable row."""
     intent: str | None = None
     """The path that was intended for it, from FINALIZING on."""
-    inode: int | None = None
+    identity: Identity | None = None
+    """Of the file that is to be published, or is."""
     published: Published | None = None
 
     @property

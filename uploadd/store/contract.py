@@ -26,7 +26,7 @@ from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from uploadd.errors import StoreError
 from uploadd.protocol.extents import Extents
-from uploadd.protocol.upload import Published
+from uploadd.protocol.upload import Identity, Published
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
@@ -105,7 +105,7 @@ class Store(Protocol):
         Raises StoreError when the medium does not even do that; Lost bytes raise LookupError.
         """
 
-    async def inodes(self, ids: Sequence[str]) -> Mapping[str, int]:
+    async def identities(self, ids: Sequence[str]) -> Mapping[str, Identity]:
         """What will identify each file once it is published (of those that exist)."""
 
     async def read(self, id: str, start: int, end: int) -> bytes:
@@ -129,12 +129,12 @@ class Store(Protocol):
         uploads, and return the ids whose durable bytes the medium has lost.  Idempotent."""
 
     async def settle(
-        self, wanted: Sequence[Publication], inodes: Mapping[str, int]
+        self, wanted: Sequence[Publication], nameless: Mapping[str, Identity]
     ) -> Mapping[str, Published | StoreError | None]:
         """At start: roll intents forward; None where neither the bytes nor the file exist.
 
-        *inodes* are of those that were nameless when they were intended.  Their bytes were never
-        held: only a file that was published already can be left of them.
+        *nameless* were without a name when they were intended.  Their bytes were never held: only
+        a file that was published already can be left of them, and it is known by its identity.
         """
 
     async def open_published(self, published: Published, length: int) -> int:

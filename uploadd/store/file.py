@@ -19,7 +19,7 @@ import trio
 from uploadd import errors
 from uploadd.errors import StoreError
 from uploadd.protocol.extents import NOTHING, Extents
-from uploadd.protocol.upload import Published
+from uploadd.protocol.upload import Identity, Published
 from uploadd.store import disk, settle
 from uploadd.store.contract import Bytes, Publication, Pulled
 from uploadd.store.descriptors import MANY
@@ -220,11 +220,12 @@ class FileStore:
             job = partial(settle.read, self._folder, id, entry.fd, start, end)
             return await self._in_thread(self._data, job)
 
-    async def inodes(self, ids: Sequence[str]) -> Mapping[str, int]:
-        found = {id: e.inode for id, e in self._growing.some(ids).items() if e.fd >= 0}
+    async def identities(self, ids: Sequence[str]) -> Mapping[str, Identity]:
+        entries = self._growing.some(ids).items()
+        found = {id: e.identity for id, e in entries if e.fd >= 0 and e.identity is not None}
         if closed := [id for id in ids if id not in found]:
             found |= await self._in_thread(
-                self._metadata, partial(settle.inodes, self._folder, closed)
+                self._metadata, partial(settle.identities, self._folder, closed)
             )
         return found
 
@@ -270,9 +271,9 @@ class FileStore:
         return await self._in_thread(self._metadata, partial(settle.recover, self._folder, held))
 
     async def settle(
-        self, wanted: Sequence[Publication], inodes: Mapping[str, int]
+        self, wanted: Sequence[Publication], nameless: Mapping[str, Identity]
     ) -> Mapping[str, Published | StoreError | None]:
-        job = partial(settle.roll_forward, self._root, self._folder, wanted, inodes)
+        job = partial(settle.roll_forward, self._root, self._folder, wanted, nameless)
         return await self._in_thread(self._metadata, job)
 
     async def room(self) -> int:

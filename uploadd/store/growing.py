@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from uploadd.store import disk, settle
+from uploadd.store import disk, identity, settle
 from uploadd.store.contract import MediumFailed
 from uploadd.store.descriptors import Descriptors, Using
 from uploadd.store.writes import Growing
@@ -78,7 +78,7 @@ class GrowingFiles:
         else:
             entry.fd = os.open(id, _OPEN | os.O_CREAT, self._mode, dir_fd=self._folder)
         entry.anonymous, entry.fresh = nameless, not nameless
-        entry.inode = os.fstat(entry.fd).st_ino
+        entry.identity = identity.of_open_file(entry.fd)
         os.fchmod(entry.fd, self._mode)  # whatever the umask is; growing/ itself is private
         return entry.fd
 

@@ -18,7 +18,7 @@ from uploadd import errors
 from uploadd.errors import StoreError
 from uploadd.protocol import names
 from uploadd.protocol.extents import NOTHING, Extents
-from uploadd.protocol.upload import Published
+from uploadd.protocol.upload import Identity, Published
 from uploadd.store.contract import Bytes, Publication
 
 
@@ -183,9 +183,9 @@ class MemoryStore:
         entry = self._growing.get(id)
         return bytes(entry.data[start:end]) if entry else b""
 
-    async def inodes(self, ids: Sequence[str]) -> Mapping[str, int]:
-        await self._step("inodes")
-        return {id: self._growing[id].inode for id in ids if id in self._growing}
+    async def identities(self, ids: Sequence[str]) -> Mapping[str, Identity]:
+        await self._step("identities")
+        return {id: Identity(self._growing[id].inode) for id in ids if id in self._growing}
 
     async def publish(self, wanted: Sequence[Publication]) -> Mapping[str, Published | StoreError]:
         try:
@@ -237,18 +237,19 @@ class MemoryStore:
         return lost
 
     async def settle(
-        self, wanted: Sequence[Publication], inodes: Mapping[str, int]
+        self, wanted: Sequence[Publication], nameless: Mapping[str, Identity]
     ) -> Mapping[str, Published | StoreError | None]:
         await self._step("settle")
         answer: dict[str, Published | StoreError | None] = {}
         for one in wanted:
-            if one.id in self._growing and one.id not in inodes:
+            if one.id in self._growing and one.id not in nameless:
                 answer[one.id] = self._link(one)
                 continue
             answer[one.id] = None
             for path in names.candidates(one.path, one.id):
-                if path in self._files and self._files[path][0] == inodes.get(one.id):
-                    answer[one.id] = Published(path, self._files[path][0])
+                found = Identity(self._files[path][0]) if path in self._files else None
+                if found is not None and found == nameless.get(one.id):
+                    answer[one.id] = Published(path, *found)
         return answer
 
     async def open_published(self, published: Published, length: int) -> int:

@@ -16,8 +16,8 @@ from uploadd import errors
 from uploadd.errors import StoreError
 from uploadd.protocol import names
 from uploadd.protocol.extents import Extents
-from uploadd.protocol.upload import Published
-from uploadd.store import disk
+from uploadd.protocol.upload import Identity, Published
+from uploadd.store import disk, identity
 from uploadd.store.contract import MediumFailed, Publication
 
 
@@ -113,10 +113,10 @@ def sync_growing(folder: int) -> None:
         raise MediumFailed("cannot make the names of unfinished uploads durable") from error
 
 
-def inodes(folder: int, ids: Sequence[str]) -> dict[str, int]:
-    """The inodes of the growing files that exist."""
-    found = {id: disk.find_file(id, folder) for id in ids}
-    return {id: stat.st_ino for id, stat in found.items() if stat is not None}
+def identities(folder: int, ids: Sequence[str]) -> dict[str, Identity]:
+    """Of the growing files that exist."""
+    found = {id: identity.of_path(id, folder) for id in ids}
+    return {id: one for id, one in found.items() if one is not None}
 
 
 def publish(
@@ -164,54 +164,55 @@ def _link(root: int, folder: int, one: Publication, fd: int | None, place: str) 
         else os.open(one.id, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     )
     try:
-        stat = os.fstat(opened)
-        if (there := _linked(root, folder, one, stat)) is not None:
+        if (there := _linked(root, folder, one, opened)) is not None:
             return there
         for path in names.candidates(one.path, one.id):
             if path.rpartition("/")[0] != place:
                 continue
             with suppress(FileExistsError):
                 disk.link_open_file(opened, path, root)
-                return Published(path, stat.st_ino)
+                return Published(path, *identity.of_open_file(opened))
         raise FileExistsError(one.path)
     finally:
         if fd is None:
             os.close(opened)
 
 
-def _linked(root: int, folder: int, one: Publication, stat: os.stat_result) -> Published | None:
+def _linked(root: int, folder: int, one: Publication, opened: int) -> Published | None:
     """The published name that a crash left behind: more links than the growing name explains."""
+    stat = os.fstat(opened)
     growing = stat.st_nlink > 0 and disk.find_file(one.id, folder) is not None
     if stat.st_nlink <= int(growing):
         return None
     for path in names.candidates(one.path, one.id):
         found = disk.find_file(path, root)
-        if found is not None and found.st_ino == stat.st_ino:
-            return Published(path, stat.st_ino)
+        if found is not None and os.path.samestat(found, stat):  # open, so it is no later one
+            return Published(path, *identity.of_open_file(opened))
     return None
 
 
 def roll_forward(
-    root: int, folder: int, wanted: Sequence[Publication], inodes: Mapping[str, int]
+    root: int, folder: int, wanted: Sequence[Publication], nameless: Mapping[str, Identity]
 ) -> dict[str, Published | StoreError | None]:
     """Finish what was intended when the daemon ended; None where nothing of it exists.
 
-    A nameless file was linked or has vanished: then its name tells, by inode.  What lies in
-    growing/ by its id came later, and was cut off.
+    A nameless file was linked or has vanished: then its name tells, and its identity: another may
+    have its number by now.  What lies in growing/ by its id came later, and was cut off.
     """
     answer: dict[str, Published | StoreError | None] = {}
-    named = [one for one in wanted if one.id not in inodes]
+    named = [one for one in wanted if one.id not in nameless]
     growing = [one for one in named if disk.find_file(one.id, folder) is not None]
     answer.update(publish(root, folder, growing, {}, durable_folders=set()))
     for one in wanted:
         if one.id in answer:
             continue
         answer[one.id] = None
+        if (known := nameless.get(one.id)) is None:
+            continue
         for path in names.candidates(one.path, one.id):
-            found = disk.find_file(path, root)
-            if found is not None and found.st_ino == inodes.get(one.id):
+            if identity.is_at(path, root, known):
                 _sync_folders(root, {path.rpartition("/")[0]: None}, set())
-                answer[one.id] = Published(path, found.st_ino)
+                answer[one.id] = Published(path, *known)
                 break
     return answer
 
@@ -226,7 +227,7 @@ def open_published(root: int, published: Published, length: int) -> int:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
             raise _changed() from error
         raise disk.told(error, "opening") from error
-    if not _same(os.fstat(fd), root, published, length):
+    if not identity.is_open_as(fd, root, published.identity, length):
         os.close(fd)
         raise _changed()
     return fd
@@ -234,17 +235,11 @@ def open_published(root: int, published: Published, length: int) -> int:
 
 def unpublish(root: int, published: Published, length: int, *, sync: bool) -> None:
     """Remove a published file that is still ours; leave any other alone."""
-    found = disk.find_file(published.path, root)
-    if found is None or not _same(found, root, published, length):
+    if not identity.is_at(published.path, root, published.identity, length):
         return
     os.unlink(published.path, dir_fd=root)
     if sync:
         _sync_folders(root, {published.path.rpartition("/")[0]: None}, set())
-
-
-def _same(stat: os.stat_result, root: int, published: Published, length: int) -> bool:
-    ours = (published.inode, length, os.fstat(root).st_dev)
-    return (stat.st_ino, stat.st_size, stat.st_dev) == ours
 
 
 def _changed() -> errors.NotFound:

@@ -11,6 +11,7 @@ from typing import Final
 import trio
 
 from uploadd.protocol.extents import NOTHING, Extents
+from uploadd.protocol.upload import Identity
 from uploadd.store import disk
 from uploadd.store.contract import Bytes
 
@@ -25,7 +26,7 @@ class Growing:
     """One unfinished upload; touched on the loop only, but for ``fd`` while its write runs."""
 
     fd: int = -1
-    inode: int = 0
+    identity: Identity | None = None
     anonymous: bool = False
     dirty: Extents = NOTHING
     in_flush: Extents = NOTHING

@@ -164,7 +164,7 @@ async def _what_is_held_survives_a_crash(store: Store, reopen: Reopen) -> None:
         assert await store.read("a", 0, len(data)) == data
         assert await store.read("b", 0, len(data)) == data[:unit]
         assert await store.read("c", 0, len(data)) == b""
-        assert not await store.inodes(["unknown"])
+        assert not await store.identities(["unknown"])
     await store.write("b", unit, [data[unit:]])
     assert await flush(store, "b") == NOTHING.add(unit, len(data))
     await store.aclose()
@@ -192,17 +192,17 @@ async def _what_was_intended_is_carried_out(store: Store, reopen: Reopen) -> Non
     await store.flush(["nameless", "vanished"], {"nameless", "vanished"})
     may_vanish = store.nameless("vanished")
     ids = ("linked", "intended", "nameless", "vanished")
-    inodes = await store.inodes([id for id in ids if store.nameless(id)])
-    [expected] = (await store.inodes(["intended"])).values()
+    nameless = await store.identities([id for id in ids if store.nameless(id)])
+    [expected] = (await store.identities(["intended"])).values()
     before = {id: await publish(store, id, "x.bin") for id in ("linked", "nameless")}
     wanted = [Publication(id, "x.bin") for id in ids]
     for _ in range(2):
         store = await reopen(store)
         held = {id: whole if id in ("linked", "intended") else NOTHING for id in ids}
         assert not await store.recover(held)
-        told = await store.settle(wanted, inodes)
+        told = await store.settle(wanted, nameless)
         assert {id: told[id] for id in before} == before
-        assert told["intended"] == Published("x-3.bin", expected)
+        assert told["intended"] == Published("x-3.bin", *expected)
         assert not may_vanish or told["vanished"] is None
     for id in (*before, "intended"):
         published = told[id]
@@ -220,12 +220,12 @@ async def _a_stray_beginning_is_not_published(store: Store, reopen: Reopen) -> N
     await store.write("a", 0, [data], whole=True)
     await store.flush(["a"], {"a"})
     held = NOTHING if store.nameless("a") else NOTHING.add(0, len(data))
-    inodes = await store.inodes(["a"]) if store.nameless("a") else {}
+    nameless = await store.identities(["a"]) if store.nameless("a") else {}
     published = await publish(store, "a", "a")
     for _ in range(2):
         store = await reopen(store)
         assert not await store.recover({"a": held})
-        assert await store.settle([Publication("a", "a")], inodes) == {"a": published}
+        assert await store.settle([Publication("a", "a")], nameless) == {"a": published}
         assert await content(store, published, len(data)) == data
     await store.aclose()
 
@@ -237,12 +237,12 @@ async def _what_was_cut_off_is_not_published(store: Store, reopen: Reopen) -> No
     if not store.nameless("a"):
         await store.aclose()
         return
-    inodes = await store.inodes(["a"])
+    nameless = await store.identities(["a"])
     await flush(store, "a")
     for _ in range(2):
         store = await reopen(store)
         assert not await store.recover({"a": NOTHING})
-        assert await store.settle([Publication("a", "a")], inodes) == {"a": None}
+        assert await store.settle([Publication("a", "a")], nameless) == {"a": None}
         assert await store.read("a", 0, 1) == b""
     await store.aclose()
 

@@ -192,7 +192,7 @@ async def _removed_it_is_no_more(store: Store) -> None:
     await store.remove(["a"])
     assert store.unflushed("a") == 0
     assert await store.read("a", 0, 1) == b""
-    assert not await store.inodes(["a"])
+    assert not await store.identities(["a"])
     assert await store.room() > 0
 
 
@@ -210,12 +210,12 @@ async def _published_it_has_a_name_of_its_own(store: Store) -> None:
     first, second = some(store, 2), some(store, 2, 1)
     await fill(store, "a", first)
     await fill(store, "b", second)
-    inodes = await store.inodes(["a", "b"])
+    known = await store.identities(["a", "b"])
     both = [Publication("a", "d/x.tar.gz"), Publication("b", "d/x.tar.gz")]
     told = await store.publish(both)
     assert told == {
-        "a": Published("d/x.tar.gz", inodes["a"]),
-        "b": Published("d/x-2.tar.gz", inodes["b"]),
+        "a": Published("d/x.tar.gz", *known["a"]),
+        "b": Published("d/x-2.tar.gz", *known["b"]),
     }
     assert await store.publish(both) == told
     await store.release(["a", "b"])
@@ -241,11 +241,14 @@ async def _what_is_not_there_is_not_published(store: Store) -> None:
 
 
 async def _another_file_is_neither_read_nor_removed(store: Store) -> None:
-    """Inode and length tell whether it is still the one that was published."""
+    """Its identity and its length tell whether it is still the one that was published."""
     data = some(store, 2)
     await fill(store, "a", data)
     ours = await publish(store, "a", "a")
-    for other, length in ((Published("a", ours.inode + 1), len(data)), (ours, len(data) + 1)):
+    others = [Published("a", ours.inode + 1, ours.mark)]
+    if ours.mark is not None:
+        others.append(Published("a", ours.inode, ours.mark + b"?"))
+    for other, length in (*((one, len(data)) for one in others), (ours, len(data) + 1)):
         await raises(NotFound, store.open_published(other, length))
         await store.unpublish(other, length)
     assert await content(store, ours, len(data)) == data
