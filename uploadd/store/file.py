@@ -26,6 +26,7 @@ from uploadd.store.descriptors import MANY
 from uploadd.store.flushes import Flushes, How
 from uploadd.store.growing import GrowingFiles
 from uploadd.store.pull import Pipes, pull
+from uploadd.store.reserve import Reserve
 from uploadd.store.writes import Growing, Kept, Write, Writes
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ class FileStore:
     """Keeps uploads below *root*, a folder that the caller holds a lock on.
 
     *durable* False leaves out every flush (``durability.ack = "written"``).  *max_open* bounds
-    the growing files that are open.
+    the growing files that are open; *min_free* bytes of the disk are left free.
     """
 
     grain = 1
@@ -51,7 +52,7 @@ class FileStore:
         min_free: int = 0,
         max_open: int = MANY,
     ) -> None:
-        self._mode, self._durable, self._min_free = mode, durable, min_free
+        self._durable = durable
         disk.make_root(root)
         for folder in (os.path.dirname(GROWING), GROWING):  # the ledger lies there: both private
             with suppress(FileExistsError):
@@ -68,12 +69,15 @@ class FileStore:
             max_open=max_open,
             in_thread=partial(self._in_thread, self._metadata),
         )
-        self._writes, self._kept = Writes(self._growing.open, self._data), Kept()
+        self._reserve = Reserve(self._root, min_free)
+        self._writes = Writes(self._growing.open, self._reserve, self._data)
+        self._kept = Kept()
         self._pipes = Pipes(16)
         self._flushes = Flushes(
             self._folder,
             self._growing,
             self._kept,
+            self._reserve,
             durable=durable,
             how=flush,
             in_thread=partial(self._in_thread, self._flushing),
@@ -125,7 +129,8 @@ class FileStore:
         entry = self._sound(id)
 
         def move() -> Pulled:
-            return pull(self._pipes, socket, self._growing.open(id, entry), at, count, stop)
+            file = self._growing.open(id, entry)
+            return pull(self._pipes, self._reserve, socket, file, at, count, stop)
 
         with self._growing.using({id: entry}):
             await self._growing.admit(id, entry)
@@ -140,7 +145,7 @@ class FileStore:
 
         def copy() -> tuple[int, OSError | None]:
             fd = self._growing.open(id, entry)
-            return settle.copy(self._folder, source, start, end, fd, at)
+            return settle.copy(self._folder, source, start, end, fd, at, self._reserve)
 
         with self._growing.using({id: entry}):
             await self._growing.admit(id, entry)
@@ -277,8 +282,7 @@ class FileStore:
         return await self._in_thread(self._metadata, job)
 
     async def room(self) -> int:
-        stat = await self._in_thread(self._metadata, partial(os.fstatvfs, self._root))
-        return max(0, stat.f_bavail * stat.f_frsize - self._min_free)
+        return await self._in_thread(self._metadata, self._reserve.room)
 
     async def aclose(self) -> None:
         await self._growing.aclose()

@@ -13,6 +13,7 @@ from uploadd.errors import StoreError
 from uploadd.protocol.extents import NOTHING, Extents
 from uploadd.store import disk, settle
 from uploadd.store.growing import GrowingFiles
+from uploadd.store.reserve import Reserve
 from uploadd.store.writes import Growing, Kept
 
 How: TypeAlias = Literal["files", "filesystem"]
@@ -31,12 +32,13 @@ class Flushes:
         folder: int,
         files: GrowingFiles,
         kept: Kept,
+        reserve: Reserve,
         *,
         durable: bool,
         how: How,
         in_thread: InThread,
     ) -> None:
-        self._folder, self._files, self._kept = folder, files, kept
+        self._folder, self._files, self._kept, self._reserve = folder, files, kept, reserve
         self._durable, self._how, self._in_thread = durable, how, in_thread
 
     async def flush(
@@ -101,7 +103,8 @@ class Flushes:
         try:
             if entry.kept:
                 fd = self._files.open(id, entry, whole=not named)
-                return disk.write_all(fd, 0, entry.kept)[1]
+                write = partial(disk.write_all, fd, 0, entry.kept)
+                return self._reserve.within(sum(map(len, entry.kept)), write)[1]
             if named:  # it will not be published in one go
                 disk.link_open_file(entry.fd, id, self._folder)
                 entry.anonymous, entry.fresh = False, True

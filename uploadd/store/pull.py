@@ -13,10 +13,12 @@ import os
 import select
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 from uploadd.store import disk
 from uploadd.store.contract import Pulled
+from uploadd.store.reserve import Moved, Reserve
 
 STEP: Final = 1 << 20
 """Bytes of one step, and of a pipe: a takeover waits for one."""
@@ -68,7 +70,13 @@ class Pipes:
 
 
 def pull(
-    pipes: Pipes, socket: int, file: int, at: int, count: int, stop: Callable[[], bool]
+    pipes: Pipes,
+    reserve: Reserve,
+    socket: int,
+    file: int,
+    at: int,
+    count: int,
+    stop: Callable[[], bool],
 ) -> Pulled:
     """Move what *socket* has, up to *count* bytes, to position *at* of *file*; in a thread.
 
@@ -77,13 +85,16 @@ def pull(
     pipe, moved, sound = pipes.take(), 0, False
     try:
         while moved < count and not stop():
-            took = _take(socket, pipe, min(count - moved, STEP))
-            if took is None:
+            step = partial(
+                _step, socket, pipe, file, at + moved, wanted := min(count - moved, STEP)
+            )
+            try:
+                put, error = reserve.within(wanted, step)
+            except BlockingIOError:
                 break
-            if took == 0:
+            except EOFError:
                 sound = True
                 return Pulled(moved, ended=True)
-            put, error = _put(pipe, file, at + moved, took)
             moved += put
             if error is not None:
                 return Pulled(moved, ended=True, error=error)
@@ -94,6 +105,19 @@ def pull(
             pipes.put_back(pipe)
         else:
             pipe.close()
+
+
+def _step(socket: int, pipe: Pipe, file: int, at: int, count: int) -> Moved:
+    """Up to *count* bytes from the socket into the file.
+
+    Raises BlockingIOError when nothing is there, EOFError when nothing will come any more.
+    """
+    took = _take(socket, pipe, count)
+    if took is None:
+        raise BlockingIOError
+    if took == 0:
+        raise EOFError
+    return _put(pipe, file, at, took)
 
 
 def _take(socket: int, pipe: Pipe, count: int) -> int | None:
@@ -116,7 +140,7 @@ def _readable(socket: int, patience_ms: int) -> bool:
     return bool(poll.poll(patience_ms))
 
 
-def _put(pipe: Pipe, file: int, at: int, count: int) -> tuple[int, OSError | None]:
+def _put(pipe: Pipe, file: int, at: int, count: int) -> Moved:
     """From the pipe into the file: how many, and what stopped it if not all."""
     done = 0
     while done < count:

@@ -19,6 +19,10 @@ from uploadd.protocol.extents import Extents
 from uploadd.protocol.upload import Identity, Published
 from uploadd.store import disk, identity
 from uploadd.store.contract import MediumFailed, Publication
+from uploadd.store.reserve import Reserve
+
+COPIED: Final = 8 << 20
+"""Bytes that are copied at a time."""
 
 
 def recover(folder: int, held: Mapping[str, Extents]) -> set[str]:
@@ -82,11 +86,16 @@ def read(folder: int, id: str, fd: int, start: int, end: int) -> bytes:
 
 
 def copy(
-    folder: int, id: str, start: int, end: int, file: int, at: int
+    folder: int, id: str, start: int, end: int, file: int, at: int, reserve: Reserve
 ) -> tuple[int, OSError | None]:
     """Copy bytes [start, end) of a growing file to *at* of the open *file*; without a copy where
     the file system can share them.  How many, and what stopped it if not all.
     """
+
+    def copy_some() -> tuple[int, OSError | None]:
+        count = min(end - start - done, COPIED)
+        return os.copy_file_range(source, file, count, start + done, at + done), None
+
     done = 0
     try:
         source = os.open(id, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
@@ -94,9 +103,9 @@ def copy(
         return done, error
     try:
         while start + done < end:
-            count = os.copy_file_range(source, file, end - start - done, start + done, at + done)
+            count, refusal = reserve.within(min(end - start - done, COPIED), copy_some)
             if count == 0:
-                return done, OSError(errno.EIO, "the source is shorter")
+                return done, refusal or OSError(errno.EIO, "the source is shorter")
             done += count
     except OSError as error:
         return done, error

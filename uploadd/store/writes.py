@@ -14,6 +14,7 @@ from uploadd.protocol.extents import NOTHING, Extents
 from uploadd.protocol.upload import Identity
 from uploadd.store import disk
 from uploadd.store.contract import Bytes
+from uploadd.store.reserve import Reserve
 
 SMALL: Final = 64 * 1024
 """Bytes of a write that shares a thread hop with others that wait."""
@@ -111,8 +112,10 @@ class Kept:
 class Writes:
     """Carries writes into threads.  *open* gives the descriptor of an upload, in the thread."""
 
-    def __init__(self, open: Callable[..., int], limiter: trio.CapacityLimiter) -> None:
-        self._open, self._limiter = open, limiter
+    def __init__(
+        self, open: Callable[..., int], reserve: Reserve, limiter: trio.CapacityLimiter
+    ) -> None:
+        self._open, self._reserve, self._limiter = open, reserve, limiter
         self._waiting: list[Write] = []
         self._hopping = False
 
@@ -160,6 +163,7 @@ class Writes:
         for job in jobs:
             try:
                 fd = self._open(job.id, job.entry, whole=job.whole)
-                job.count, job.error = disk.write_all(fd, job.at, job.buffers)
+                write = partial(disk.write_all, fd, job.at, job.buffers)
+                job.count, job.error = self._reserve.within(sum(map(len, job.buffers)), write)
             except OSError as error:
                 job.error = error
