@@ -250,3 +250,46 @@ async def test_a_failed_upload_takes_nothing_by_this_way_either(
     await store.rewind("a", NOTHING)
     assert await pull_all(store, "a", ours, 4) == 4
     await store.aclose()
+
+
+@pytest.mark.parametrize(("brings", "waits"), [(1, 1), (STEP // 16, 7)])
+async def test_a_thread_does_not_wait_for_long_in_all(
+    tmp_path: Path,
+    pair: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+    brings: int,
+    waits: int,
+) -> None:
+    """Whoever always brings something, just in time, has no thread for himself: others want it.
+
+    Bytes that come singly are worth no waiting at all.
+    """
+    (peer, ours), waited = pair, 0
+
+    class Poll:
+        """Each wait lasts 3 ms, and then something comes."""
+
+        def register(self, fd: int, what: int) -> None:
+            assert fd == ours.fileno()
+
+        def poll(self, patience_ms: int) -> list[int]:
+            nonlocal waited
+            waited += 1
+            peer.sendall(bytes(brings))
+            ours.setblocking(True)
+            ours.recv(1, socket.MSG_PEEK)  # it is there
+            ours.setblocking(False)
+            return [ours.fileno()]
+
+    store = FileStore(str(tmp_path))
+    peer.sendall(bytes(1000))
+    await trio.lowlevel.wait_readable(ours)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.select, "poll", Poll)
+        patch.setattr(module.time, "monotonic", lambda: waited * 0.003)
+        pulled = await store.pull("a", ours.fileno(), 0, 16 * STEP, lambda: waited > 99)
+    assert waited == waits
+    assert 1000 < pulled.moved <= 1000 + waits * brings
+    assert not pulled.ended
+    await pull_all(store, "b", ours, 1000 + waits * brings - pulled.moved)
+    await store.aclose()

@@ -170,8 +170,8 @@ class Pulls(Protocol):
     ) -> Pulled:
         """Move what the descriptor *socket* has, up to *count* bytes, to position *at*.
 
-        Returns when it is empty for a moment, has ended, or *stop*, which is called in a thread
-        between steps of at most a mebibyte, says so.  Until then nobody closes *socket*.
+        Returns when it is empty for a moment or dribbles, has ended, or *stop*, which is called in
+        a thread between steps of at most a mebibyte, says so.  Until then nobody closes *socket*.
         Raises NoSpace or StoreError: a prefix was written, and is counted; the rest of what was
         taken is lost, and the connection with it.
         """

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import select
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -24,6 +25,10 @@ STEP: Final = 1 << 20
 """Bytes of one step, and of a pipe: a takeover waits for one."""
 PATIENCE_MS: Final = 2
 """How long a thread waits for more before it is given back."""
+WAITS: Final = 0.02
+"""Seconds that one turn in a thread may wait in all; others want it."""
+DRIBBLE: Final = 1024
+"""Fewer bytes, waited for, are not worth a thread; a segment of a sender in a hurry has more."""
 _FLAGS: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK | os.SPLICE_F_MORE
 _UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
@@ -80,26 +85,22 @@ def pull(
 ) -> Pulled:
     """Move what *socket* has, up to *count* bytes, to position *at* of *file*; in a thread.
 
-    Ends early when the socket stays empty for a moment, has ended, or *stop* says so.
+    Ends early when the socket stays empty for a moment, or brings too little for too long, has
+    ended, or *stop* says so.
     """
     pipe, moved, sound = pipes.take(), 0, False
+    source = Source(socket)
     try:
-        while moved < count and not stop():
+        while moved < count and not source.slow and not stop():
             step = partial(
-                _step, socket, pipe, file, at + moved, wanted := min(count - moved, STEP)
+                _step, source, pipe, file, at + moved, wanted := min(count - moved, STEP)
             )
-            try:
-                put, error = reserve.within(wanted, step)
-            except BlockingIOError:
-                break
-            except EOFError:
-                sound = True
-                return Pulled(moved, ended=True)
+            put, error = reserve.within(wanted, step)
             moved += put
             if error is not None:
                 return Pulled(moved, ended=True, error=error)
         sound = True
-        return Pulled(moved)
+        return Pulled(moved, ended=source.ended)
     finally:
         if sound:
             pipes.put_back(pipe)
@@ -107,37 +108,57 @@ def pull(
             pipe.close()
 
 
-def _step(socket: int, pipe: Pipe, file: int, at: int, count: int) -> Moved:
-    """Up to *count* bytes from the socket into the file.
-
-    Raises BlockingIOError when nothing is there, EOFError when nothing will come any more.
-    """
-    took = _take(socket, pipe, count)
-    if took is None:
-        raise BlockingIOError
-    if took == 0:
-        raise EOFError
-    return _put(pipe, file, at, took)
+def _step(source: Source, pipe: Pipe, file: int, at: int, count: int) -> Moved:
+    """Up to *count* bytes from *source* into the file."""
+    took = source.take(pipe, count)
+    return _put(pipe, file, at, took) if took else (0, None)
 
 
-def _take(socket: int, pipe: Pipe, count: int) -> int | None:
-    """From the socket into the pipe: how many; 0 at the end, None when nothing is there."""
-    for patience in (PATIENCE_MS, 0):
+class Source:
+    """A socket during one turn in a thread."""
+
+    def __init__(self, socket: int) -> None:
+        self._socket, self._waited = socket, 0.0
+        self.slow = False
+        """Nothing is there, or so little that waiting for it is for the loop."""
+        self.ended = False
+        """Nothing will come any more."""
+
+    def take(self, pipe: Pipe, count: int) -> int:
+        """Up to *count* bytes into *pipe*, waited for if that is worth it; how many."""
         try:
-            return os.splice(socket, pipe.write, count, flags=_FLAGS)
+            return self._splice(pipe, count)
         except BlockingIOError:
-            if patience and _readable(socket, patience):
-                continue
-            return None
-        except OSError:
-            return 0  # of a socket only the peer's going is to be expected
-    return None
+            if not self._readable():
+                return 0
+        try:
+            took = self._splice(pipe, count)
+        except BlockingIOError:
+            took = 0
+        self.slow = took < min(count, DRIBBLE)
+        return took
 
+    def _splice(self, pipe: Pipe, count: int) -> int:
+        """Raises BlockingIOError."""
+        try:
+            took = os.splice(self._socket, pipe.write, count, flags=_FLAGS)
+        except BlockingIOError:
+            raise
+        except OSError:  # of a socket only the peer's going is to be expected
+            took = 0
+        self.ended = not took
+        self.slow |= self.ended
+        return took
 
-def _readable(socket: int, patience_ms: int) -> bool:
-    poll = select.poll()
-    poll.register(socket, select.POLLIN)
-    return bool(poll.poll(patience_ms))
+    def _readable(self) -> bool:
+        """Wait for a moment, and not for longer than all moments may last."""
+        began = time.monotonic()
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        found = bool(poll.poll(PATIENCE_MS))
+        self._waited += time.monotonic() - began
+        self.slow = not found or self._waited > WAITS
+        return not self.slow
 
 
 def _put(pipe: Pipe, file: int, at: int, count: int) -> Moved:
