@@ -24,6 +24,7 @@ import trio
 
 from tests.e2e import faults
 from tests.e2e.oracle import LEDGER, History, content, read_history, verify
+from tests.e2e.overhttp import bodies
 from uploadd import ledger
 from uploadd.commit import ALONE, Commit
 from uploadd.errors import Gone, NotFound, StoreError, UploadError
@@ -62,6 +63,16 @@ class Bench:
         if upload.offset > self._told.get(upload.id, 0):
             self.history.add("offset", upload.id, offset=upload.offset)
         self._told[upload.id] = upload.offset
+
+    def overhear(self) -> None:
+        """Write down every offset that anybody may be told from now on, whatever the wire."""
+        moved = self.uploads.commit.moved
+
+        def told(upload: Upload) -> None:
+            self.tell(upload)
+            moved(upload)
+
+        self.uploads.commit.moved = told
 
     async def forget(self) -> None:
         """Let time pass, until nobody holds an upload in memory for another one's sake."""
@@ -357,6 +368,15 @@ def some_plan(rng: random.Random) -> Plan:
     )
 
 
+async def kernel(bench: Bench, seed: int) -> None:
+    """Bodies over HTTP for ever, which the kernel moves; small uploads are flushed beside them."""
+    bench.overhear()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bodies, bench.uploads, bench.history, seed)
+        for number in range(2):
+            nursery.start_soon(_client, bench, random.Random(f"{seed}/{number}"), [])
+
+
 async def resume(bench: Bench, seed: int) -> None:
     """Bring every upload of the history to its end, as its client would after a restart."""
     for id, told in read_history(bench.history.path).items():
@@ -372,7 +392,7 @@ async def resume(bench: Bench, seed: int) -> None:
 
 
 SCENARIOS: Final = {
-    scenario.__name__: scenario for scenario in (small, nothing, published, busy, resume)
+    scenario.__name__: scenario for scenario in (small, nothing, published, busy, kernel, resume)
 }
 
 

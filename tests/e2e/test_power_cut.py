@@ -214,6 +214,13 @@ def after(scenario: str, fact: str) -> Callable[[random.Random], Round]:
     return lambda rng: Round(scenario, fact, rng.randint(1, 4), kill=rng.random() < 0.5)
 
 
+def bodies(rng: random.Random) -> Round:
+    """Any moment of large bodies over HTTP."""
+    this = any_moment(rng)
+    this.scenario = "kernel"
+    return this
+
+
 def read_only(rng: random.Random) -> Round:
     """The kernel finds the file system damaged."""
     return Round("busy", "", rng.randint(1, 60), end="read-only", kill=False)
@@ -251,6 +258,16 @@ def test_cut_right_after_published_was_told_the_file_is_there(
     assert total.published >= rounds
 
 
+@pytest.mark.parametrize("rounds", [20, pytest.param(250, marks=pytest.mark.long)])
+def test_cut_while_the_kernel_moves_bodies_nothing_that_was_told_is_lost(
+    plant: Plant, rounds: int
+) -> None:
+    """Over HTTP, large and small flushes at once, connections cut; small uploads beside them."""
+    total = plant.rounds(rounds, 80_000, bodies)
+    assert not total.problems, str(total)
+    assert total.bytes_told > rounds * 20_000
+
+
 @pytest.mark.parametrize("rounds", [10, pytest.param(200, marks=pytest.mark.long)])
 def test_a_file_system_that_turns_read_only_ends_the_daemon(plant: Plant, rounds: int) -> None:
     """With the error that a medium has failed, and with nothing lost."""
@@ -275,6 +292,7 @@ def test_a_flush_that_failed_is_not_trusted_when_it_seems_to_work_again(
     [
         ("early", after("busy", "offset")),  # offsets are told before the flush
         ("no flush", after("busy", "offset")),
+        ("no flush", after("kernel", "offset")),
         ("no commit", after("busy", "offset")),  # to the ledger, in the sense of fsync
         ("no folder sync", after("published", "published")),
         ("sync again", after_a_failed_flush),  # as if the error had not been
