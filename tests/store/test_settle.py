@@ -133,6 +133,8 @@ async def test_what_an_operator_may_do_to_a_file_leaves_it_the_same(
     os.link(root / "x", root / "second")
     (root / "x").rename(root / "aside").rename(root / "x")
     await store.aclose()
+    if known == "birth":
+        monkeypatch.undo()  # another kernel, which could tell more
     store = FileStore(str(root))
     os.close(await store.open_published(published, 4))
     await store.unpublish(published, 4)

@@ -22,6 +22,7 @@ _AT_EMPTY_PATH: Final = 0x1000
 _AT_SYMLINK_NOFOLLOW: Final = 0x100
 _MAX_HANDLE: Final = 128
 _STATX_BTIME: Final = 0x800
+_BORN: Final = b"born "  # no handle begins like this
 _BIRTH: Final = struct.Struct("=80x q I")  # seconds and nanoseconds, 80 bytes into struct statx
 
 
@@ -57,8 +58,11 @@ def _is_same(
     ours = (wanted.inode, os.fstat(root).st_dev, found.st_size if length is None else length)
     if not stat.S_ISREG(found.st_mode) or (found.st_ino, found.st_dev, found.st_size) != ours:
         return False
-    # One that was remembered without a mark, by an older daemon, cannot be told apart further.
-    return wanted.mark is None or wanted.mark == _mark(path, folder)
+    if wanted.mark is None:  # remembered by an older daemon: it cannot be told apart further
+        return True
+    # The kind that was remembered, whatever this kernel could tell of a new file.
+    tell = _birth if wanted.mark.startswith(_BORN) else _handle
+    return wanted.mark == tell(path, folder)
 
 
 def _mark(path: str, folder: int) -> bytes | None:
@@ -85,4 +89,4 @@ def _birth(path: str, folder: int) -> bytes | None:
         return None
     (known,) = struct.unpack_from("=I", told)
     seconds, nanoseconds = _BIRTH.unpack_from(told)
-    return b"born %d.%09d" % (seconds, nanoseconds) if known & _STATX_BTIME else None
+    return b"%b%d.%09d" % (_BORN, seconds, nanoseconds) if known & _STATX_BTIME else None

@@ -108,7 +108,9 @@ class MemoryStore:
         await self._step("write")
         entry = self._growing.get(id)
         if entry is None:
-            entry = self._growing[id] = self._create(anonymous=whole and at == 0)
+            entry = self._growing[id] = self._create(
+                anonymous=whole and at == 0 and not provisional
+            )
         if entry.failed:
             raise _told(errno.EIO)
         for data in buffers:
