@@ -186,14 +186,6 @@ def offered(standing: Standing, head: Head) -> list[Field] | None:
     return [_spoken(version), ("Location", standing.path), _limit(standing, version)]
 
 
-def progressed(offset: int, head: Head) -> list[Field] | None:
-    """What 104 says while the body comes: *offset* is durable.  None when it must not be sent."""
-    version = version_of(head)
-    if not (may_inform(head) and version.progress):
-        return None
-    return [_spoken(version), ("Upload-Offset", str(offset))]
-
-
 def created(standing: Standing, head: Head) -> Reply:
     """What came with *head* is durable; if the upload is complete, it can be had."""
     fields = [("Location", standing.path), *_state(standing, head)]

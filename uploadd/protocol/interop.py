@@ -26,8 +26,6 @@ class Version(NamedTuple):
     draft: str
     complete: str
     """The field of completeness; Upload-Incomplete says the contrary."""
-    progress: bool
-    """Whether interim answers may tell the offset."""
     labelled: bool
     """Whether an append has a media type of its own."""
     length: bool
@@ -43,14 +41,14 @@ class Version(NamedTuple):
 
 
 _ROWS: Final = (
-    #       n  draft    completeness progress labelled length bare   age        incons. completed
-    Version(3, "01",    INCOMPLETE,  False,   False,   False, True,  "max-age", False,  False),
-    Version(4, "02",    COMPLETE,    False,   False,   False, True,  "max-age", False,  False),
-    Version(5, "03",    COMPLETE,    True,    False,   False, True,  "max-age", False,  False),
-    Version(6, "04-05", COMPLETE,    True,    True,    True,  True,  "expires", False,  True),
-    Version(7, "06-08", COMPLETE,    True,    True,    True,  False, "max-age", True,   True),
-    Version(8, "09-11", COMPLETE,    True,    True,    True,  False, "max-age", True,   True),
-    Version(9, "12-",   COMPLETE,    True,    True,    True,  False, "max-age", True,   False),
+    #       n  draft    completeness labelled length bare   age        incons. completed
+    Version(3, "01",    INCOMPLETE,  False,   False, True,  "max-age", False,  False),
+    Version(4, "02",    COMPLETE,    False,   False, True,  "max-age", False,  False),
+    Version(5, "03",    COMPLETE,    False,   False, True,  "max-age", False,  False),
+    Version(6, "04-05", COMPLETE,    True,    True,  True,  "expires", False,  True),
+    Version(7, "06-08", COMPLETE,    True,    True,  False, "max-age", True,   True),
+    Version(8, "09-11", COMPLETE,    True,    True,  False, "max-age", True,   True),
+    Version(9, "12-",   COMPLETE,    True,    True,  False, "max-age", True,   False),
 )  # fmt: skip
 VERSIONS: Final = {version.number: version for version in _ROWS}
 NEWEST: Final = _ROWS[-1]

@@ -289,11 +289,6 @@ def offered(standing: Standing, head: Head) -> list[Field] | None:
     return None
 
 
-def progressed(offset: int, head: Head) -> list[Field] | None:
-    """Nothing is said before the answer."""
-    return None
-
-
 def _expiry(standing: Standing) -> list[Field]:
     if standing.expires is None or standing.complete:
         return []
