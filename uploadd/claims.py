@@ -76,6 +76,11 @@ class Claims(ABC):
         older.append(claim)
         return claim
 
+    def holder(self, upload: Upload) -> Claim | None:
+        """The newest claim of *upload*; None when nobody has one."""
+        claims = self._claims.get(upload.id)
+        return claims[-1] if claims else None
+
     def _run(self, upload: Upload) -> Run:
         # Of unknown length, it ends where every upload must.
         end = self.max_length if upload.length is None else None

@@ -81,7 +81,7 @@ def test_another_version_or_none_is_refused_and_ours_is_told(method: str, said: 
     """412 with Tus-Version, before anything else is looked at; HEAD may leave it out."""
     made = head(method, *([] if said is None else [f"Tus-Resumable: {said}"]))
     if method == "HEAD" and said is None:
-        assert tus.asked(made, ID) == Retrieve(ends=False)
+        assert tus.asked(made, ID) == Retrieve(ends=False, completes=False)
         return
     with pytest.raises(errors.VersionMismatch) as caught:
         tus.asked(made, None if method == "POST" else ID)
@@ -105,8 +105,8 @@ def test_a_method_that_tus_does_not_have_is_not_allowed(method: str, upload_id: 
 
 
 def test_looking_and_ending_need_nothing_more() -> None:
-    """A retrieval leaves a moving append alone."""
-    assert asked("HEAD") == Retrieve(ends=False)
+    """A retrieval leaves a moving append alone; for who speaks tus the last byte completes."""
+    assert asked("HEAD") == Retrieve(ends=False, completes=True)
     assert asked("DELETE") == Cancel()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import zlib
 from contextlib import suppress
@@ -300,7 +301,9 @@ async def test_a_length_that_was_put_off_is_fixed_by_an_append() -> None:
 @pytest.mark.parametrize("known", [True, False])
 @virtual
 async def test_more_than_the_length_is_refused(known: bool) -> None:
-    """By a declared length before a byte; of a chunked body nothing beyond the length is kept."""
+    """By a declared length before a byte; of a chunked body what belongs to it is kept, and is
+    all of it: the offset says so, and no client would come back.
+    """
     async with open_house() as house:
         target = await created(house, b"Upload-Length: 10")
         make = patch if known else patch_chunked
@@ -309,8 +312,8 @@ async def test_more_than_the_length_is_refused(known: bool) -> None:
             await caller.say(make(target, 0, bytes(50)))
         answer = await caller.answer("PATCH")
         assert answer.status == 413
+        assert [data for _, data in house.desk.store._files.values()] == [bytes(10)] * (not known)
         assert await offset(house, target) == (0 if known else 10)
-        assert house.desk.store._files == {}
 
 
 @virtual
@@ -410,6 +413,128 @@ async def test_a_creation_without_its_mark_is_no_empty_file() -> None:
             answer = await house.call().ask(request, "POST")
             assert answer.status == 412
             assert "tus" in answer.body.decode().lower()
+        assert house.desk.store._files == {}
+
+
+# --- at the end: in tus an offset that is the length is a promise ---------------------------------
+
+
+async def all_received(house: House, *lines: bytes) -> bytes:
+    """The path of an upload of three bytes that are all durable, and that nobody declared whole."""
+    said = head(
+        *(DRAFT, b"Upload-Complete: ?0", b"Upload-Length: 3", length(b"abc"), *lines),
+        method=b"POST",
+        target=b"/files/",
+        host=LOCAL,
+    )
+    caller = house.call()
+    await caller.say(said + b"abc")
+    assert b" 104 " in await caller.stream.receive_some(9999)
+    answer = await caller.answer("POST")
+    assert (answer.status, answer.fields["upload-complete"]) == (201, "?0")
+    return answer.fields["location"].encode()
+
+
+@virtual
+async def test_who_is_told_in_tus_that_all_is_here_can_have_it() -> None:
+    """Whatever came between its last byte and its name: clients stop at that offset."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 3")
+        house.desk.store.fail_next["publish"] = errno.ENOSPC
+        assert (await house.call().ask(patch(target, 0, b"abc"), "PATCH")).status == 507
+        assert house.desk.store._files == {}
+        assert await offset(house, target) == 3
+        assert house.desk.store.published(id_of(target)) == b"abc"
+        answer = await house.call().ask(tus(b"HEAD", target), "HEAD")
+        assert answer.fields["upload-complete"] == "?1"
+
+
+@virtual
+async def test_a_session_that_was_lost_before_it_finished_is_finished_in_tus() -> None:
+    """As by a takeover, a restart or a crash between the last write and the name."""
+    async with open_house() as house:
+        session = house.call()
+        await session.hello()
+        await session.say(wire.text({"type": "begin", "ref": 1, "name": "x", "length": 3}))
+        target = b"/files/" + (await session.message())["upload"].encode()
+        await session.say(frame(BINARY, wire.chunk(1, 0, b"abc", flush=True)))
+        while (await session.message())["offset"] < 3:
+            pass
+        assert house.desk.store._files == {}
+        await session.stream.aclose()
+        assert await offset(house, target) == 3
+        assert house.desk.store.published("x") == b"abc"
+
+
+@pytest.mark.parametrize("body", [b"", b"more"])
+@virtual
+async def test_a_patch_at_the_end_completes(body: bytes) -> None:
+    """Empty, or with more than belongs to it, which is refused."""
+    async with open_house() as house:
+        target = await all_received(house)
+        answer = await house.call().ask(patch(target, 3, body), "PATCH")
+        assert answer.status == (413 if body else 204)
+        assert house.desk.store.published(id_of(target)) == b"abc"
+
+
+@virtual
+async def test_only_who_speaks_tus_completes_by_looking() -> None:
+    """For others the last byte says nothing; and a part is never whole by itself."""
+    async with open_house() as house:
+        target = await all_received(house)
+        for line in (DRAFT, b"Accept: */*"):
+            said = head(line, method=b"HEAD", target=target, host=LOCAL)
+            answer = await house.call().ask(said, "HEAD")
+            assert (answer.fields["upload-offset"], answer.fields["upload-complete"]) == ("3", "?0")
+        part = b"Upload-Concat: partial"
+        assert await offset(house, await created(house, b"Upload-Length: 0", part)) == 0
+        assert house.desk.store._files == {}
+        assert await offset(house, target) == 3
+        assert house.desk.store.published(id_of(target)) == b"abc"
+
+
+@virtual
+async def test_while_it_cannot_be_published_head_asks_for_patience() -> None:
+    """423: at a 5xx some clients would begin again from nothing."""
+    async with open_house() as house:
+        target = await all_received(house)
+        for code in (errno.ENOSPC, errno.EIO, errno.EROFS):
+            house.desk.store.fail_next["publish"] = code
+            answer = await house.call().ask(tus(b"HEAD", target), "HEAD")
+            assert (answer.status, answer.fields["retry-after"]) == (423, "1")
+            assert "upload-offset" not in answer.fields
+        assert await offset(house, target) == 3
+        assert house.desk.store.published(id_of(target)) == b"abc"
+
+
+@virtual
+async def test_who_completes_it_is_not_disturbed_by_who_looks() -> None:
+    """Who looks waits a second for it, and is then asked for patience."""
+    async with open_house() as house:
+        session = house.call()
+        await session.hello()
+        await session.say(wire.text({"type": "begin", "ref": 1, "name": "x", "length": 3}))
+        target = b"/files/" + (await session.message())["upload"].encode()
+        await session.say(frame(BINARY, wire.chunk(1, 0, b"abc", flush=True)))
+        while (await session.message())["offset"] < 3:
+            pass
+        gate = house.desk.store.clog("read")
+        digest = f"sha-256=:{base64.b64encode(hashlib.sha256(b'abc').digest()).decode()}:"
+        await session.say(wire.text({"type": "finish", "ref": 1, "digest": digest}))
+        answer = await house.call().ask(tus(b"HEAD", target), "HEAD")
+        assert answer.status == 423
+        gate.set()
+        assert (await session.message())["type"] == "done"
+        assert await offset(house, target) == 3
+
+
+@virtual
+async def test_bytes_that_are_not_what_was_announced_are_not_told_as_complete() -> None:
+    """More patience would not mend that: begin again."""
+    async with open_house() as house:
+        wrong = base64.b64encode(hashlib.sha256(b"abd").digest())
+        target = await all_received(house, b"Repr-Digest: sha-256=:" + wrong + b":")
+        assert (await house.call().ask(tus(b"HEAD", target), "HEAD")).status == 400
         assert house.desk.store._files == {}
 
 

@@ -91,6 +91,8 @@ class Retrieve:
     """Where may I go on?  *ends* a running append in any case, else only one that is silent."""
 
     ends: bool
+    completes: bool = False
+    """Whether an offset at the end will be taken for complete: then it must be."""
 
 
 @dataclass(frozen=True, slots=True)

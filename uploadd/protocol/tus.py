@@ -72,7 +72,8 @@ def asked(head: Head, upload_id: str | None, *, names: Collection[str] = ()) -> 
         case "PATCH", False:
             return _append(head)
         case "HEAD", False:
-            return Retrieve(ends=False)
+            # Who says nothing of tus may look at one of the IETF's: no last byte completes that.
+            return Retrieve(ends=False, completes=bool(head.values(b"tus-resumable")))
         case "DELETE", False:
             return Cancel()
     where = "where uploads are created" if upload_id is None else "for an upload"

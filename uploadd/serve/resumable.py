@@ -66,10 +66,9 @@ class Resumable:
                 await self._create(exchange, head, ask.at(path), speaker)
             case Append() as ask:
                 await self._append(exchange, head, await self.find(id or ""), ask, speaker)
-            case Retrieve(ends=ends):
+            case Retrieve() as ask:
                 upload = await self.find(id or "")
-                if not _is_assembled(upload):
-                    await self._uploads.retrieve(upload, ends=ends)
+                await self._retrieve(exchange, upload, ask)
                 await exchange.answer(*speaker.status(self._standing(upload), head))
             case Cancel():
                 await self._cancel(await self.find(id or ""))
@@ -117,6 +116,13 @@ class Resumable:
             upload = await self._verbs.create(exchange, replace(ask, length=total, echo=echo))
             await self._assembling.begin(upload)
         return upload
+
+    async def _retrieve(self, exchange: Exchange, upload: Upload, ask: Retrieve) -> None:
+        if _is_assembled(upload):
+            return
+        await self._uploads.retrieve(upload, ends=ask.ends)
+        if ask.completes and _is_at_its_end(upload):
+            await self._verbs.finish(exchange, upload)
 
     async def _append(
         self, exchange: Exchange, head: Head, upload: Upload, ask: Append, speaker: Speaker
@@ -175,6 +181,12 @@ class Resumable:
             max_length=self._rules.max_length,
             digest=digest,
         )
+
+
+def _is_at_its_end(upload: Upload) -> bool:
+    """Whether all its bytes are durable and it is no part, but nobody has declared it complete."""
+    whole = upload.offset == upload.length and not is_part(upload.echo)
+    return whole and upload.state is State.RECEIVING
 
 
 def _is_assembled(upload: Upload) -> bool:

@@ -12,10 +12,11 @@ import trio
 from uploadd import errors
 from uploadd.budget import Budget
 from uploadd.claim import Claim
-from uploadd.errors import UploadError
+from uploadd.claims import LET_GO
+from uploadd.errors import Conflict, Draining, HolderStuck, StoreError, UploadError
 from uploadd.protocol.checksums import Announced, Checksum
 from uploadd.protocol.requests import Append, Create, is_part
-from uploadd.protocol.upload import Upload
+from uploadd.protocol.upload import State, Upload
 from uploadd.serve.appending import Body, Holder, holding
 from uploadd.serve.checked import CheckedBody
 from uploadd.serve.exchange import Exchange
@@ -85,8 +86,7 @@ class Verbs:
                 await begun(upload)
             if ask.carries:
                 await self._take(exchange, claim, holder, ask.checksum, trailer)
-            with claim.working():
-                await self._end(claim, exchange.request_id, completes=ask.completes)
+            await self._end(claim, exchange.request_id, completes=ask.completes)
 
     async def append(
         self, exchange: Exchange, upload: Upload, ask: Append, trailer: Trailer | None = None
@@ -95,14 +95,42 @@ class Verbs:
 
         Raises as `holding` and `Body.take` do, and LengthConflict: what came before counts.
         """
+        id = exchange.request_id
         async with holding(self._uploads, upload, at=ask.offset) as (claim, holder):
             declared = ask.length is not None and upload.length is None
             if ask.length is not None:
                 self._declare(upload, ask.length, claim)
-            await self._take(exchange, claim, holder, ask.checksum, trailer)
-            id = exchange.request_id
-            with claim.working():
-                await self._end(claim, id, completes=ask.completes, declared=declared)
+            try:
+                await self._take(exchange, claim, holder, ask.checksum, trailer)
+            except errors.LengthExceeded:
+                if ask.completes is None:  # all that belongs to it is here
+                    await self._end(claim, id, completes=None, declared=declared)
+                raise
+            await self._end(claim, id, completes=ask.completes, declared=declared)
+
+    async def finish(self, exchange: Exchange, upload: Upload) -> None:
+        """Publish *upload*, whose bytes are all here; or let its holder.
+
+        Raises HolderStuck while that cannot be: many clients begin again from nothing at any
+        other refusal that more patience would mend.  Raises Gone, DigestMismatch.
+        """
+        await self._let_finish(upload)
+        try:
+            async with holding(self._uploads, upload, at=upload.offset) as (claim, _):
+                await self._end(claim, exchange.request_id, completes=None)
+        except (Conflict, Draining, StoreError) as error:
+            if upload.state is not State.PUBLISHED:
+                log.warning("%s cannot publish %s: %s", exchange.request_id, upload.id, error)
+                told = f"upload {upload.id} has all its bytes, and cannot be published yet: {error}"
+                raise HolderStuck(told, offset=upload.offset) from error
+
+    async def _let_finish(self, upload: Upload) -> None:
+        """Wait until nobody holds *upload*.  Raises HolderStuck."""
+        with trio.move_on_after(LET_GO):
+            while (holder := self._uploads.holder(upload)) is not None:
+                await holder.released.wait()
+            return
+        raise HolderStuck(f"somebody is completing upload {upload.id}", offset=upload.offset)
 
     def _declare(self, upload: Upload, length: int, claim: Claim) -> None:
         """Fix the length that was put off; before the body, which may be lost."""
@@ -135,14 +163,15 @@ class Verbs:
     ) -> None:
         """Make durable what came; the whole, if it *completes* (None: when the length is there)."""
         upload, received = claim.upload, claim.run.received
-        if completes is None:
-            completes = upload.length == received and not is_part(upload.echo)
-        if not completes:
-            if declared or not upload.enrolled:
-                await self._uploads.commit.remember(upload)
-            await self._uploads.commit.settle(upload)
-            return
-        if upload.length is None:
-            upload.declare(received, received)
-        await self._uploads.complete(upload, claim=claim)
+        with claim.working():
+            if completes is None:
+                completes = upload.length == received and not is_part(upload.echo)
+            if not completes:
+                if declared or not upload.enrolled:
+                    await self._uploads.commit.remember(upload)
+                await self._uploads.commit.settle(upload)
+                return
+            if upload.length is None:
+                upload.declare(received, received)
+            await self._uploads.complete(upload, claim=claim)
         log.info("%s published %s, %d bytes", id, upload.id, upload.length)

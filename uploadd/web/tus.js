@@ -9,15 +9,17 @@ const NOT_NOW = new Set([0, 408, 423, 425, 429, 500, 502, 503, 504, 507]);
 /** Carry one upload, or delete it; see `FallbackAttempt`. */
 export async function overHttp(attempt) {
   if (attempt.remove) return remove(attempt);
+  const { size } = attempt.file;
   let at = attempt.id === null ? null : await look(attempt, attempt.id);
   let { id } = attempt;
   if (at === null) [id, at] = [await create(attempt), 0];
   attempt.begun(id, place(attempt, id), at);
-  while (at < attempt.file.size) {
+  if (size > 0 && at === size) await append(attempt, id, at); // all is there; now it is complete, too
+  while (at < size) {
     at = await append(attempt, id, at);
     attempt.stored(at);
   }
-  return { id, url: place(attempt, id), length: attempt.file.size, name: attempt.name };
+  return { id, url: place(attempt, id), length: size, name: attempt.name };
 }
 
 async function create(attempt) {
