@@ -55,3 +55,34 @@ def test_what_is_all_there_already_is_made_complete(page: Page, daemon: Server) 
     page.route("**/files/*", look)
     assert page.evaluate(f"go(3, '{id}')")["length"] == 3
     assert list(daemon.sizes().values()) == [3]
+
+
+def test_a_conflict_is_no_reason_to_send_it_all_again_at_once(page: Page) -> None:
+    """It is told, and whoever asked tries again when it is time."""
+    seen = []
+
+    def refuse(route: Route) -> None:
+        if route.request.method == "PATCH" and seen:
+            route.abort()
+        elif route.request.method == "PATCH":
+            seen.append(route.request.url)
+            told = '{"code": "offset-mismatch", "detail": "no"}'
+            route.fulfill(status=409, headers={"Upload-Offset": "0"}, body=told)
+        else:
+            route.continue_()
+
+    page.route("**/files/*", refuse)
+    assert page.evaluate("go(3)") == {"code": "offset-mismatch", "retryable": True}
+
+
+def test_a_server_below_a_path_is_asked_below_it(page: Page, daemon: Server) -> None:
+    """As its WebSocket is."""
+
+    def pass_on(route: Route) -> None:
+        there = route.request.url.replace("/below/", "/")
+        route.fulfill(response=route.fetch(url=there))
+
+    page.route("**/below/**", pass_on)
+    done = page.evaluate("go(3, null, new URL('/below/', location))")
+    assert done["url"].startswith(f"{daemon.url}/below/f/")
+    assert daemon.sizes() == {"a.bin": 3}

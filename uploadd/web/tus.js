@@ -4,7 +4,8 @@ import { UploadError } from "./wire.js";
 
 const PIECE = 32 << 20; // bytes of one request: after each of them it is known what is stored
 const SPOKEN = { "Tus-Resumable": "1.0.0" };
-const NOT_NOW = new Set([0, 408, 423, 425, 429, 500, 502, 503, 504, 507]);
+// After 409 too: somebody else appends, or what we know of the offset is old.  Not at once.
+const NOT_NOW = new Set([0, 408, 409, 423, 425, 429, 500, 502, 503, 504, 507]);
 
 /** Carry one upload, or delete it; see `FallbackAttempt`. */
 export async function overHttp(attempt) {
@@ -27,7 +28,7 @@ async function create(attempt) {
   const texts = { filename: name, filetype: mediaType, ...metadata };
   if (path && path !== name) texts.relativePath = path;
   const told = Object.entries(texts).filter(([, text]) => text).map(([key, text]) => `${key} ${packed(text)}`);
-  const answer = await ask(attempt, "POST", "/files/", {
+  const answer = await ask(attempt, "POST", "files/", {
     "Upload-Length": String(file.size),
     "Upload-Metadata": told.join(","),
   });
@@ -37,7 +38,7 @@ async function create(attempt) {
 
 /** Where to go on; null when the server has nothing of it any more. */
 async function look(attempt, id) {
-  const answer = await ask(attempt, "HEAD", `/files/${id}`);
+  const answer = await ask(attempt, "HEAD", `files/${id}`);
   if (answer.status === 404 || answer.status === 410) return null;
   if (answer.status !== 200) throw refusal(answer);
   return Number(answer.field("Upload-Offset"));
@@ -47,20 +48,19 @@ async function look(attempt, id) {
 async function append(attempt, id, at) {
   const piece = attempt.file.slice(at, at + PIECE);
   const fields = { "Content-Type": "application/offset+octet-stream", "Upload-Offset": String(at) };
-  const answer = await ask(attempt, "PATCH", `/files/${id}`, fields, piece, (sent) => attempt.sent(at + sent));
-  const offset = answer.field("Upload-Offset");
-  if (answer.status === 204 || (answer.status === 409 && offset !== null)) return Number(offset);
-  throw refusal(answer);
+  const answer = await ask(attempt, "PATCH", `files/${id}`, fields, piece, (sent) => attempt.sent(at + sent));
+  if (answer.status !== 204) throw refusal(answer);
+  return Number(answer.field("Upload-Offset"));
 }
 
 async function remove(attempt) {
   if (attempt.id === null) return null; // over this way the server knows nothing but ids
-  const answer = await ask(attempt, "DELETE", `/files/${attempt.id}`);
+  const answer = await ask(attempt, "DELETE", `files/${attempt.id}`);
   if (![204, 404, 410].includes(answer.status)) throw refusal(answer);
   return null;
 }
 
-/** One request.  XMLHttpRequest, since fetch tells nothing while it sends. */
+/** One request, below the base.  XMLHttpRequest, since fetch tells nothing while it sends. */
 async function ask({ base, signal, token }, method, path, fields = {}, body = null, sent = null) {
   const said = await token();
   return new Promise((resolve, reject) => {
@@ -96,7 +96,7 @@ function refusal({ status, text }) {
 }
 
 function place({ base, name }, id) {
-  return new URL(`/f/${id}/${encodeURIComponent(name)}`, base).href;
+  return new URL(`f/${id}/${encodeURIComponent(name)}`, base).href;
 }
 
 /** Base64 of UTF-8. */
