@@ -243,6 +243,24 @@ async def test_a_body_that_dribbles_is_let_go_and_kept() -> None:
         assert house.desk.store.published(id_of(target)) == bytes(1_000_000)
 
 
+@pytest.mark.parametrize("begun", [b"1;", b"1\r\nx\r\n0\r\nA: "])
+@virtual
+async def test_what_frames_a_body_does_not_keep_it_alive(begun: bytes) -> None:
+    """The extension of a chunk, or a field behind the last, a byte of it now and then."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 3")
+        said = (CHUNK, b"Upload-Offset: 0", b"Transfer-Encoding: chunked")
+        caller, started = house.call(), trio.current_time()
+        await caller.say(tus(b"PATCH", target, *said) + begun)
+        with suppress(*GONE):
+            for _ in range(9):
+                await trio.sleep(50)
+                await caller.say(b"a")
+        answer = await caller.answer("PATCH")
+        assert (answer.status, answer.code) == (408, "too-slow")
+        assert trio.current_time() - started < 9 * 50 + 60, "it was not waited for to the end"
+
+
 @virtual
 async def test_a_disk_that_fails_does_not_make_head_fail() -> None:
     """A 5xx there lets some clients begin again from nothing: what is durable is told."""

@@ -78,13 +78,15 @@ class Exchange:
         """The next bytes of the request's body, ``b""`` after the last.
 
         Asks for the body (100 Continue) if the client waits for that.  Raises BadRequest when
-        its framing is wrong, TooSlow after a minute without a byte.  Cancelled, it takes nothing.
+        its framing is wrong, TooSlow after a minute without a byte of it: what frames chunks is
+        none.  Cancelled, it takes nothing.
         """
         if self._body.left != 0:
             await trio.lowlevel.checkpoint()
+        until = trio.current_time() + IDLE
         while (ready := self._body.next()) is None:
             await self._continue()
-            self._feed(await self._receive())
+            self._feed(await self._receive(until))
         return ready
 
     def body_at_hand(self) -> bytes | None:
@@ -179,10 +181,10 @@ class Exchange:
         self._body.feed(data)
         self._waiting = self._waiting and not self._body.begun
 
-    async def _receive(self) -> bytes:
+    async def _receive(self, until: float) -> bytes:
         """What the peer sends; of a body with a length no more than belongs to it."""
         left = self._body.left
-        with trio.move_on_after(IDLE) as patience:
+        with trio.move_on_at(until) as patience:
             data = await self.stream.receive_some(min(left or _RECEIVE, _RECEIVE))
         if patience.cancelled_caught:
             raise TooSlow(f"no byte of the request's body came for {IDLE:.0f} s")
