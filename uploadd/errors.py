@@ -232,6 +232,8 @@ class OffsetMismatch(Conflict):
     """A chunk that does not begin where the last one ended."""
 
     code = "offset-mismatch"
+    complete = False
+    """Whether nothing is missing: the upload is complete."""
 
 
 class ChecksumMismatch(Conflict):

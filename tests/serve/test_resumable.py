@@ -556,6 +556,70 @@ async def test_bytes_that_are_not_what_was_announced_are_not_told_as_complete() 
         assert house.desk.store._files == {}
 
 
+# --- more than the length, and after the end --------------------------------------------------
+
+
+@pytest.mark.parametrize("version", range(3, 10))
+@pytest.mark.parametrize("said", [b"?0", b"?1", b"chunked"])
+@virtual
+async def test_beyond_the_known_length_an_upload_of_the_ietf_ends(
+    version: int, said: bytes
+) -> None:
+    """For good from version 7 on; before, it goes on from what belongs to it."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 10", CHUNK, body=b"abc")
+        framing = length(bytes(20)) if said != b"chunked" else b"Transfer-Encoding: chunked"
+        complete = said if said != b"chunked" else b"?1"
+        lines = [PARTIAL, b"Upload-Draft-Interop-Version: %d" % version, b"Upload-Offset: 3"]
+        field = b"Upload-Complete: " + complete
+        if version == 3:
+            field = b"Upload-Incomplete: " + (b"?0" if complete == b"?1" else b"?1")
+        request = head(*lines, field, framing, method=b"PATCH", target=target, host=LOCAL)
+        caller = house.call()
+        with suppress(*GONE):
+            body = bytes(20) if said != b"chunked" else b"14\r\n" + bytes(20) + b"\r\n0\r\n\r\n"
+            await caller.say(request + body)
+        answer = await caller.answer("PATCH")
+        assert (answer.status, answer.code) == (400, "length-conflict")
+        assert house.desk.store._files == {}
+        after = await house.call().ask(tus(b"HEAD", target), "HEAD")
+        assert after.status == (404 if version >= 7 else 200)
+
+
+@pytest.mark.parametrize(
+    ("at", "body", "line", "status"),
+    [
+        (3, b"", b"Upload-Length: 3", 204),
+        (3, b"", b"Upload-Length: 20", 400),
+        (3, b"xyz", b"Accept: */*", 413),
+        (0, b"abc", b"Accept: */*", 409),
+    ],
+)
+@virtual
+async def test_after_the_end_tus_is_told_what_it_would_have_been_before(
+    at: int, body: bytes, line: bytes, status: int
+) -> None:
+    """Another length, or bytes beyond it; once more for nothing is no fault."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 3", CHUNK, body=b"abc")
+        for make in (patch, patch_chunked):
+            caller = house.call()
+            with suppress(*GONE):
+                await caller.say(make(target, at, body, line))
+            assert (await caller.answer("PATCH")).status == status
+        assert house.desk.store.published(id_of(target)) == b"abc"
+
+
+@virtual
+async def test_who_missed_the_end_is_told_of_it_in_the_words_of_the_ietf() -> None:
+    """A wrong offset on a complete upload: there is nothing to go on with."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 3", CHUNK, body=b"abc")
+        answer = await house.call().ask(append(target, 0, b"abc", whole=True), "PATCH")
+        assert (answer.status, answer.fields["upload-complete"]) == (409, "?1")
+        assert answer.fields["upload-offset"] == "3"
+
+
 # --- checksums --------------------------------------------------------------------------------
 
 SUMS = {
@@ -667,7 +731,11 @@ async def test_parts_may_be_whole_later() -> None:
         answer = await house.call().ask(tus(b"HEAD", target), "HEAD")
         assert "upload-offset" not in answer.fields
         assert answer.fields["upload-concat"].startswith("final;/files/")
+        assert "upload-length" not in answer.fields
         await house.call().ask(patch(second, 0, b"def", b"Upload-Length: 3"), "PATCH")
+        answer = await house.call().ask(tus(b"HEAD", target), "HEAD")
+        assert answer.fields["upload-length"] == "6"
+        assert "upload-offset" not in answer.fields
         assert (await house.call().ask(patch(first, 0, b"abc"), "PATCH")).status == 204
         while house.desk.store._files == {}:
             await wait_all_tasks_blocked()

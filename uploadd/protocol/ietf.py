@@ -86,12 +86,15 @@ def asked(head: Head, upload_id: str | None, *, names: Collection[str] = ()) -> 
 
 def _create(head: Head, version: Version) -> Create:
     whole = completes(head)
+    length = _length(head, version, 0, whole is not False)
+    if length is not None and (body_length(head) or 0) > length:
+        raise LengthExceeded(f"the body would end behind the upload's {length} bytes")
     said = metadata.parse(head.get(b"upload-metadata"))  # tus-js-client sends it here, too
     disposition = text(head, b"content-disposition")
     digest = together(head, b"repr-digest")
     return Create(
         name=(disposition and metadata.disposition_name(disposition)) or said.name,
-        length=_length(head, version, 0, whole is not False),
+        length=length,
         media_type=_media_type(head) or said.media_type,
         metadata=said.texts,
         echo={"Upload-Metadata": said.verbatim} if said.verbatim else {},
@@ -130,6 +133,7 @@ def _append(head: Head, version: Version) -> Append:
         offset=offset,
         length=_length(head, version, offset, bool(whole)),
         completes=whole,
+        strict=version.inconsistent,
         checksum=_checksum(head),
         wants_digest=_wants_digest(head),
     )
@@ -147,8 +151,6 @@ def _length(head: Head, version: Version, offset: int, whole: bool) -> int | Non
         return offset + body
     if said is not None and offset > said:
         raise LengthConflict(f"an offset of {offset}, and a length of {said} bytes")
-    if said is not None and offset + (body or 0) > said:
-        raise LengthExceeded(f"the body would end behind the upload's {said} bytes")
     return said
 
 
@@ -283,7 +285,8 @@ def _on_error(
 ) -> list[Field]:
     fields = [_spoken(version)]
     if isinstance(error, (*_GOES_ON, *_OVER)):
-        fields.append(completeness(version, isinstance(error, _OVER)))
+        over = isinstance(error, _OVER) or (isinstance(error, OffsetMismatch) and error.complete)
+        fields.append(completeness(version, over))
     if answer(error).status == 409 and error.offset is not None:
         fields.append(("Upload-Offset", str(error.offset)))
     if code == 413:

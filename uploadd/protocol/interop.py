@@ -35,7 +35,8 @@ class Version(NamedTuple):
     age: str
     """The key of the limit that says how long an upload lives."""
     inconsistent: bool
-    """Whether there is a problem type for lengths that contradict each other."""
+    """Whether there is a problem type for lengths that contradict each other; more bytes than the
+    known length then end an upload for good."""
     completed: bool
     """Whether there is a problem type for appending to what is complete."""
 

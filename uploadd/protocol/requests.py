@@ -82,6 +82,8 @@ class Append:
     length: int | None = None
     """Declares the length of the upload, when it was not known; the same again is no conflict."""
     completes: bool | None = None
+    strict: bool = False
+    """Whether more than the known length ends the upload for good."""
     checksum: Checksum | Announced | None = None
     wants_digest: bool = False
 

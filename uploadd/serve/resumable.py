@@ -69,7 +69,8 @@ class Resumable:
             case Retrieve() as ask:
                 upload = await self.find(id or "")
                 await self._retrieve(exchange, upload, ask)
-                await exchange.answer(*speaker.status(self._standing(upload), head))
+                standing = replace(self._standing(upload), length=await self._length(upload))
+                await exchange.answer(*speaker.status(standing, head))
             case Cancel():
                 await self._cancel(await self.find(id or ""))
                 await exchange.answer(*speaker.terminated(head))
@@ -124,25 +125,40 @@ class Resumable:
         if ask.completes and _is_at_its_end(upload):
             await self._verbs.finish(exchange, upload)
 
+    async def _length(self, upload: Upload) -> int | None:
+        """Of one that is put together from others, as soon as all of theirs are known."""
+        if upload.length is not None or not _is_assembled(upload):
+            return upload.length
+        lengths = [(await self._uploads.find(id)).length for id in parts_of(upload.echo)]
+        known = [length for length in lengths if length is not None]
+        return sum(known) if len(known) == len(lengths) else None
+
     async def _append(
         self, exchange: Exchange, head: Head, upload: Upload, ask: Append, speaker: Speaker
     ) -> None:
         if _is_assembled(upload):
             raise errors.NotAppendable(f"upload {upload.id} is put together from others")
         if upload.state is State.PUBLISHED:
-            self._check_again(exchange, upload, ask)
+            await self._check_again(exchange, upload, ask)
         else:
             await self._verbs.append(exchange, upload, ask, speaker.trailer)
         digest = await self._digest(upload) if ask.wants_digest else None
         await exchange.answer(*speaker.appended(self._standing(upload, digest), head))
 
-    def _check_again(self, exchange: Exchange, upload: Upload, ask: Append) -> None:
+    async def _check_again(self, exchange: Exchange, upload: Upload, ask: Append) -> None:
         """Only who did not hear the last answer may ask once more for nothing."""
         if ask.offset != upload.length:
             told = f"upload {upload.id} is complete with {upload.length} bytes"
-            raise errors.OffsetMismatch(told, offset=upload.length)
-        if exchange.length != 0:
+            error = errors.OffsetMismatch(told, offset=upload.length)
+            error.complete = True
+            raise error
+        if exchange.length or await exchange.receive_body():
+            if ask.completes is None:
+                raise errors.LengthExceeded(f"upload {upload.id} ends at {upload.length} bytes")
             raise errors.AlreadyComplete(f"upload {upload.id} is complete")
+        if ask.length not in (None, upload.length):
+            told = f"upload {upload.id} is complete with {upload.length} bytes, not {ask.length}"
+            raise errors.LengthConflict(told)
 
     async def _cancel(self, upload: Upload) -> None:
         if upload.state is State.PUBLISHED:

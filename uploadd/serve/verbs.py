@@ -93,8 +93,24 @@ class Verbs:
     ) -> None:
         """Append the body of *exchange*; durable, and published if that completes it.
 
-        Raises as `holding` and `Body.take` do, and LengthConflict: what came before counts.
+        Raises as `holding` and `Body.take` do, and LengthConflict: what came before counts,
+        unless the body went beyond the known length and *ask* is strict.
         """
+        try:
+            await self._append(exchange, upload, ask, trailer)
+        except (errors.LengthConflict, errors.LengthExceeded) as error:
+            known, goes_on_to = upload.length, ask.length if ask.completes else None
+            exceeded = isinstance(error, errors.LengthExceeded)
+            if ask.completes is None or known is None:
+                raise
+            if ask.strict and (exceeded or (goes_on_to or 0) > known):
+                with suppress(UploadError):
+                    await self._uploads.cancel(upload)
+            raise errors.LengthConflict(error.message, offset=upload.offset) from error
+
+    async def _append(
+        self, exchange: Exchange, upload: Upload, ask: Append, trailer: Trailer | None
+    ) -> None:
         id = exchange.request_id
         async with holding(self._uploads, upload, at=ask.offset) as (claim, holder):
             declared = ask.length is not None and upload.length is None
