@@ -44,7 +44,8 @@ TABLE = [
     # the IETF's by its fields, anywhere: Apple's tasks mark ordinary uploads
     *[("POST", where, [WHOLE], IETF) for where in (HERE, "/", "/files")],
     *[("PUT", "/a.txt", [mark], IETF) for mark in (WHOLE, "Upload-Incomplete: ?0", VERSION)],
-    *[("POST", where, [WHOLE, VERSION, FORM_TYPE], IETF) for where in (HERE, "/")],
+    *[("POST", where, [WHOLE, VERSION, FORM_TYPE], FORM) for where in (HERE, "/")],
+    *[("POST", where, ["Upload-Complete: ?0", FORM_TYPE], IETF) for where in (HERE, "/")],
     *[(method, ONE, [VERSION], IETF) for method in ("PATCH", "HEAD", "DELETE")],
     ("PUT", "/a.txt", [WHOLE, MARK], IETF),  # tus is spoken below /files/ only
     ("PUT", "/a.txt", ["Upload-Draft-Interop-Version: 99"], IETF),

@@ -208,6 +208,19 @@ def test_digests_of_the_whole_and_of_the_body_are_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "wanted"),
+    [(None, False), (DIGEST, False), (f"sha-512=:aGk=:, {DIGEST}", False), ("md5=:aGk=:", True)],
+)
+def test_who_tells_only_digests_that_nobody_computes_is_told_which_one(
+    said: str | None, wanted: bool
+) -> None:
+    """It would otherwise take the upload for compared."""
+    made = head("POST", "Upload-Complete: ?1", *([f"Repr-Digest: {said}"] if said else []))
+    told = dict(ietf.created(WHOLE, made)[1])
+    assert told.get("Want-Repr-Digest") == ("sha-256=10" if wanted else None)
+
+
+@pytest.mark.parametrize(
     ("version", "http", "resumable"),
     [
         *[(version, "1.1", True) for version in ALL],

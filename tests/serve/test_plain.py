@@ -62,6 +62,32 @@ def nothing_is_left(house: House) -> bool:
     return not house.desk.store._files and not house.desk.store._growing
 
 
+# --- what all of them refuse --------------------------------------------------------------------
+
+
+@virtual
+async def test_a_coded_body_is_refused_on_every_way() -> None:
+    """Nobody who had it back would know that it is coded; ``identity`` is no coding."""
+    ietf = (b"Upload-Draft-Interop-Version: 8", b"Upload-Complete: ?0")
+    spoken = (b"Tus-Resumable: 1.0.0", b"Upload-Length: 3")
+    chunk = b"Content-Type: application/offset+octet-stream"
+    async with open_house() as house:
+        for coding in (b"gzip", b"identity, br", b"identity"):
+            line = b"Content-Encoding: " + coding
+            for said in (
+                put(b"/x", b"abc", line),
+                put(b"/files/", b"abc", line, *ietf).replace(b"PUT", b"POST", 1),
+                put(b"/files/", b"abc", line, *spoken, chunk).replace(b"PUT", b"POST", 1),
+                form(part(b"abc", "f", "x")).replace(b"\r\n", b"\r\n" + line + b"\r\n", 1),
+            ):
+                caller = house.call()
+                await caller.say(said)
+                data = b""
+                while b"HTTP/1.1 2" not in data and b"HTTP/1.1 4" not in data:
+                    data += await caller.stream.receive_some(9999)
+                assert (b"HTTP/1.1 415 " in data) is (coding != b"identity"), said
+
+
 # --- raw PUT ----------------------------------------------------------------------------------
 
 
@@ -122,6 +148,23 @@ async def test_a_body_over_the_limit_is_refused() -> None:
         assert list(house.desk.store._files) == ["x"]
         await trio.sleep(1)
         assert not house.desk.store._growing
+
+
+@pytest.mark.parametrize(
+    ("line", "scheme"),
+    [
+        (b"X-Forwarded-Proto: https", b"https"),
+        (b"X-Forwarded-Proto: http", b"http"),
+        (b"X-Forwarded-Proto: javascript", b"http"),
+        (b"Accept: */*", b"http"),
+    ],
+)
+@virtual
+async def test_the_url_is_that_by_which_it_was_sent(line: bytes, scheme: bytes) -> None:
+    """Behind TLS the proxy says so."""
+    async with open_house() as house:
+        answer = await house.call().ask(put(b"/x", b"abc", line), "PUT")
+        assert answer.body.startswith(scheme + b"://localhost/f/")
 
 
 @virtual
@@ -304,3 +347,23 @@ async def test_a_browser_without_scripts_gets_a_page() -> None:
         assert answer.fields["content-type"] == "text/html; charset=utf-8"
         assert b"&lt;b&gt;x.txt</a>" in answer.body
         assert b"<b>" not in answer.body
+
+
+def marked(said: bytes, complete: bytes) -> bytes:
+    """A request as Apple's upload tasks send it."""
+    fields = b"Upload-Draft-Interop-Version: 6\r\nUpload-Complete: " + complete
+    return said.replace(b"\r\n", b"\r\n" + fields + b"\r\n", 1)
+
+
+@virtual
+async def test_a_form_of_an_apple_upload_task_is_a_form() -> None:
+    """They mark every upload as resumable; its files are what is wanted, not its text."""
+    async with open_house() as house:
+        said = form(part(b"data", "f", "x.txt"))
+        answer = await house.call().ask(marked(said, b"?1"), "POST")
+        assert answer.status == 201
+        assert json.loads(answer.body)["name"] == "x.txt"
+        assert house.desk.store.published("x.txt") == b"data"
+        answer = await house.call().ask(marked(said, b"?0"), "POST")
+        assert (answer.status, answer.code) == (415, "unsupported-media-type")
+        assert len(house.desk.store._files) == 1

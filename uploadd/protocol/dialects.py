@@ -14,6 +14,7 @@ from uploadd.errors import UploadError, VersionMismatch
 from uploadd.protocol import ietf, interop, tus
 from uploadd.protocol.checksums import Checksum
 from uploadd.protocol.fields import Field, problem_document
+from uploadd.protocol.form import MEDIA_TYPE
 from uploadd.protocol.heads import Head
 from uploadd.protocol.requests import (
     FILES,
@@ -51,17 +52,22 @@ def _type(media_type: str) -> Callable[[Head], bool]:
     return lambda head: essence((head.values(b"content-type") or [b""])[0]) == media_type
 
 
+def _is_whole_form(head: Head) -> bool:
+    """Whether the body is a form from its beginning to its end."""
+    return _type(MEDIA_TYPE)(head) and interop.completes(head) is not False
+
+
 _ROWS: Final = (
     #    anywhere methods          what the head says                          dialect
     _Row(False, "",                lambda head: bool(head.values(b"tus-resumable")), Dialect.TUS),
     # Apple's upload tasks say it on ordinary uploads, whatever the body is and wherever it goes.
+    _Row(True,  "POST",            _is_whole_form,                             Dialect.FORM),
     _Row(True,  "",                interop.speaks,                             Dialect.IETF),
     _Row(False, "PATCH",           _type(ietf.PARTIAL_TYPE),                   Dialect.IETF),
     _Row(False, "POST PATCH",      _type(tus.CHUNK_TYPE),                      Dialect.TUS),
     _Row(False, "PATCH HEAD",      lambda head: True,                          Dialect.TUS),
     # Once it is a standard nobody will mark a cancellation; a tus client must mark its own.
     _Row(False, "DELETE",          lambda head: True,                          Dialect.IETF),
-    _Row(True,  "POST",            _type("multipart/form-data"),               Dialect.FORM),
     _Row(True,  "",                lambda head: True,                          Dialect.RAW),
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ from uploadd.errors import BadRequest, UnsupportedMediaType
 from uploadd.protocol import names, pages
 from uploadd.protocol.fields import Field
 from uploadd.protocol.heads import Head
+from uploadd.protocol.requests import check_coding
 from uploadd.protocol.upload import Upload
 
 MEDIA_TYPE: Final = "multipart/form-data"
@@ -64,6 +65,7 @@ class Form:
                 f"a POST here is a form ({MEDIA_TYPE})",
                 hint="one file: curl -T FILE URL/; a form: curl -F file=@FILE URL/",
             )
+        check_coding(head)
         told = (head.get(b"content-type") or b"").decode("ascii")
         boundary = multipart.parse_options_header(told)[1].get("boundary", "")
         if not 0 < len(boundary) <= MAX_BOUNDARY:

@@ -33,6 +33,7 @@ from uploadd.protocol.heads import Head
 from uploadd.protocol.interop import (
     Version,
     check_bare,
+    check_no_form,
     completeness,
     completes,
     may_inform,
@@ -50,6 +51,7 @@ from uploadd.protocol.requests import (
     Retrieve,
     Standing,
     body_length,
+    check_coding,
     effective_method,
     essence,
     text,
@@ -57,6 +59,7 @@ from uploadd.protocol.requests import (
 )
 
 PARTIAL_TYPE: Final = "application/partial-upload"
+_WANTED: Final = ("Want-Repr-Digest", "sha-256=10")
 _NOT_OF_THE_FILE: Final = (PARTIAL_TYPE, "application/offset+octet-stream")
 
 
@@ -68,6 +71,7 @@ def asked(head: Head, upload_id: str | None, *, names: Collection[str] = ()) -> 
 
     Raises the UploadError that answers what is not of the protocol.  *names* are not needed.
     """
+    check_coding(head)
     method = effective_method(head)
     match method, upload_id is None:
         case "POST" | "PUT" | "PATCH", True:
@@ -85,6 +89,7 @@ def asked(head: Head, upload_id: str | None, *, names: Collection[str] = ()) -> 
 
 
 def _create(head: Head, version: Version) -> Create:
+    check_no_form(head)
     whole = completes(head)
     length = _length(head, version, 0, whole is not False)
     if length is not None and (body_length(head) or 0) > length:
@@ -117,7 +122,7 @@ def _media_type(head: Head) -> str | None:
 
 
 def _append(head: Head, version: Version) -> Append:
-    if version.labelled and not _is_partial(head):
+    if version.labelled and essence(head.get(b"content-type")) != PARTIAL_TYPE:
         raise UnsupportedMediaType(
             "an append of another media type", hint=f"send Content-Type: {PARTIAL_TYPE}"
         )
@@ -154,10 +159,6 @@ def _length(head: Head, version: Version, offset: int, whole: bool) -> int | Non
     return said
 
 
-def _is_partial(head: Head) -> bool:
-    return essence(head.get(b"content-type")) == PARTIAL_TYPE
-
-
 def _wants_digest(head: Head) -> bool:
     said = together(head, b"want-repr-digest")
     return said is not None and checksums.wants_sha256(said)
@@ -191,7 +192,9 @@ def offered(standing: Standing, head: Head) -> list[Field] | None:
 def created(standing: Standing, head: Head) -> Reply:
     """What came with *head* is durable; if the upload is complete, it can be had."""
     fields = [("Location", standing.path), *_state(standing, head)]
-    return 201, [*fields, *_digest(standing)]
+    told = together(head, b"repr-digest")
+    unknown = told is not None and checksums.parse_sha256(told) is None  # it was not looked at
+    return 201, [*fields, *([_WANTED] * unknown), *_digest(standing)]
 
 
 def appended(standing: Standing, head: Head) -> Reply:
@@ -232,7 +235,7 @@ def options(max_length: int | None = None) -> list[Field]:
     return [
         ("Upload-Limit", limits(max_length=max_length)),
         ("Accept-Patch", PARTIAL_TYPE),
-        ("Want-Repr-Digest", "sha-256=10"),
+        _WANTED,
     ]
 
 

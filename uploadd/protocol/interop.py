@@ -8,11 +8,18 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from uploadd.errors import AlreadyComplete, BadRequest, LengthConflict, OffsetMismatch, UploadError
+from uploadd.errors import (
+    AlreadyComplete,
+    BadRequest,
+    LengthConflict,
+    OffsetMismatch,
+    UnsupportedMediaType,
+    UploadError,
+)
 from uploadd.protocol import structured
 from uploadd.protocol.fields import Field
 from uploadd.protocol.heads import Head
-from uploadd.protocol.requests import together
+from uploadd.protocol.requests import essence, together
 
 INCOMPLETE: Final = "Upload-Incomplete"
 COMPLETE: Final = "Upload-Complete"
@@ -95,6 +102,14 @@ def check_bare(head: Head) -> None:
     version = version_of(head)
     if version.bare and any(head.values(name) for name in state):
         raise BadRequest(f"in version {version.number} a {head.method} tells no state")
+
+
+def check_no_form(head: Head) -> None:
+    """Refuse a form that comes in several requests: its text is nobody's file."""
+    if head.method == "POST" and essence(head.get(b"content-type")) == "multipart/form-data":
+        raise UnsupportedMediaType(
+            "a form in several requests", hint="send the form in one, or the file by itself"
+        )
 
 
 def may_inform(head: Head) -> bool:

@@ -6,7 +6,7 @@ from uploadd.errors import BadRequest
 from uploadd.protocol import pages
 from uploadd.protocol.fields import Field
 from uploadd.protocol.heads import Head
-from uploadd.protocol.requests import Create
+from uploadd.protocol.requests import Create, check_coding
 from uploadd.protocol.routes import Route
 from uploadd.protocol.upload import Upload
 
@@ -18,6 +18,7 @@ def asked(head: Head, to: Route) -> Create:
             "a PUT of a part of a file",
             hint="uploadd put goes on where it was, and so does tus",
         )
+    check_coding(head)
     kind = head.get(b"content-type")
     return Create(
         length=head.length if not head.chunked else None,
@@ -29,7 +30,11 @@ def asked(head: Head, to: Route) -> Create:
 
 
 def created(head: Head, upload: Upload) -> tuple[int, list[Field], bytes]:
-    """Status, fields and body that say where the file is now."""
+    """Status, fields and body that say where the file is now.
+
+    A whole URL in the body.  Whoever names the scheme is believed: nobody else reads it.
+    """
+    secure = head.values(b"x-forwarded-proto") == [b"https"]
     path = pages.file_path(upload.id, upload.name)
     fields = [
         ("Location", path),
@@ -37,4 +42,4 @@ def created(head: Head, upload: Upload) -> tuple[int, list[Field], bytes]:
         ("Cache-Control", "no-store"),
         ("X-Content-Type-Options", "nosniff"),
     ]
-    return 201, fields, f"http://{head.authority}{path}\n".encode("ascii")
+    return 201, fields, f"http{'s' * secure}://{head.authority}{path}\n".encode("ascii")

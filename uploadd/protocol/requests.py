@@ -18,6 +18,7 @@ from uploadd.errors import (
     NotFound,
     NotImplementedHere,
     OriginNotAllowed,
+    UnsupportedMediaType,
 )
 from uploadd.protocol.checksums import Announced, Checksum
 from uploadd.protocol.fields import Field
@@ -203,6 +204,16 @@ def body_length(head: Head) -> int | None:
 def has_body(head: Head) -> bool:
     """Whether a body follows; one that may turn out to be empty is one."""
     return head.chunked or bool(head.length)
+
+
+def check_coding(head: Head) -> None:
+    """Refuse a coded body: it would be kept as it is, and be another file when it is had."""
+    codings = [item.lower() for item in head.items(b"content-encoding")]
+    if any(coding != b"identity" for coding in codings):
+        raise UnsupportedMediaType(
+            "a body with a Content-Encoding: uploads are kept byte by byte as they come",
+            hint="send the file as it is; to store a .gz, leave Content-Encoding out",
+        )
 
 
 def essence(media_type: bytes | None) -> str:

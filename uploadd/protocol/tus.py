@@ -33,6 +33,7 @@ from uploadd.protocol.requests import (
     Retrieve,
     Standing,
     body_length,
+    check_coding,
     effective_method,
     has_body,
     text,
@@ -66,6 +67,7 @@ def asked(head: Head, upload_id: str | None, *, names: Collection[str] = ()) -> 
     """
     method = effective_method(head)
     _check_version(head, method)
+    check_coding(head)
     match method, upload_id is None:
         case "POST", True:
             return _create(head, names)
