@@ -129,6 +129,31 @@ async def test_a_body_that_breaks_off_leaves_nothing(known: bool) -> None:
         assert nothing_is_left(house)
 
 
+@pytest.mark.parametrize(
+    "framed",
+    [
+        b"5\r\nabcdeXX\r\n0\r\n\r\n",
+        b"5\r\nabcde0\r\n\r\n",
+        b"5\nabcde\r\n0\r\n\r\n",
+        b"-5\r\nabcde",
+    ],
+)
+@virtual
+async def test_bytes_behind_a_chunk_are_no_body_and_no_request(framed: bytes) -> None:
+    """400, nothing stored, and nothing more is read from there: who knows what it would be."""
+    async with open_house() as house:
+        caller = house.call()
+        line = b"Transfer-Encoding: chunked"
+        said = head(line, method=b"PUT", target=b"/x", host=LOCAL) + framed
+        with suppress(*GONE):
+            await caller.say(said + put(b"/smuggled", b"abc"))
+        answer = await caller.answer("PUT")
+        assert (answer.status, answer.code, answer.closes) == (400, "bad-request", True)
+        assert await caller.ended()
+        await trio.sleep(1)
+        assert nothing_is_left(house)
+
+
 @virtual
 async def test_a_body_over_the_limit_is_refused() -> None:
     """By its length before a byte is read; of unknown length where it passes the limit."""
