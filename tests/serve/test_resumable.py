@@ -877,6 +877,54 @@ async def test_a_page_that_is_allowed_sees_every_answer() -> None:
         assert "Tus-Resumable" in answer.fields["access-control-allow-headers"]
 
 
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [(b"Bad Line", 400), (b"X: " + b"x" * 20_000, 431), (b"X: unfinished", 408)],
+)
+@virtual
+async def test_a_page_sees_also_why_its_head_was_refused(line: bytes, status: int) -> None:
+    """Else it would take that for a broken network."""
+    async with open_house(origins=(APP,)) as house:
+        for name, sees in ((b"app", True), (b"evil", False)):
+            said = head(b"Origin: https://%b.example" % name, line, host=LOCAL)
+            caller = house.call()
+            with suppress(*GONE):
+                await caller.say(said[:-4] if status == 408 else said)
+            answer = await caller.answer()
+            assert answer.status == status
+            assert ("access-control-allow-origin" in answer.fields) is sees
+            assert answer.fields["vary"] == "Origin"
+
+
+@virtual
+async def test_a_refused_method_is_not_named_as_one_that_is_allowed() -> None:
+    """By the route or by the dialect."""
+    async with open_house() as house:
+        for said, method in ((tus(b"PUT", b"/files/"), "PUT"), (tus(b"PUT", b"/-/info"), "PUT")):
+            answer = await house.call().ask(said, method)
+            assert answer.status == 405
+            assert method not in answer.fields["allow"].split(", ")
+
+
+@virtual
+async def test_an_error_of_ours_is_told_while_nothing_else_was() -> None:
+    """500 and a problem document; HEAD hears nothing, so that no client begins again."""
+    async with open_house(failures=2) as house:
+
+        async def broken(id: str) -> None:
+            raise RuntimeError("as nobody has foreseen")
+
+        target = await created(house, b"Upload-Length: 3")
+        house.desk.uploads.find = broken  # type: ignore[assignment,method-assign]  # a fault of ours
+        answer = await house.call().ask(patch(target, 0, b"abc"), "PATCH")
+        assert (answer.status, answer.code, answer.closes) == (500, "internal", True)
+        assert answer.fields["content-type"] == "application/problem+json"
+        assert answer.fields["tus-resumable"] == "1.0.0"
+        caller = house.call()
+        await caller.say(tus(b"HEAD", target))
+        assert await caller.ended()
+
+
 @virtual
 async def test_a_foreign_page_learns_nothing_and_changes_nothing() -> None:
     """By default there is no list."""

@@ -25,6 +25,7 @@ _AUTHORITY: Final = re.compile(r"([A-Za-z0-9._~-]*|\[[0-9A-Fa-f:.]+\])(?::([0-9]
 _ABSOLUTE: Final = re.compile(r"(?i:https?)://([^/?]+)(.*)")
 _REQUEST_LINE: Final = re.compile(rb"([!-~]+) ([!-~]+) (HTTP/[0-9]\.[0-9])")
 _FIELD_LINE: Final = re.compile(rb"(" + TOKEN.pattern + rb"):([\t -~]*)")
+_ORIGIN: Final = re.compile(rb"\n(?i:origin):[ \t]*([!-~]+)[ \t]*\r\n")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 
 
@@ -104,6 +105,11 @@ class HeadGate:
     def unread(self) -> int:
         """How many bytes are held: of a head that is not whole, a body, or the next request."""
         return len(self._buffer)
+
+    @property
+    def origins(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The ``Origin`` fields of a head that was refused: its page should see why."""
+        return tuple((b"origin", value) for value in _ORIGIN.findall(self._buffer[:MAX_HEAD]))
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Add what was read from the connection, or what a body's parser left over."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from contextlib import suppress
 from itertools import count
 from typing import Final
 
@@ -89,7 +90,9 @@ class FrontDoor:
             try:
                 head = await self._head(stream, gate)
             except UploadError as error:
-                await _last_word(stream, request_id).refuse(error)
+                word = _last_word(stream, request_id, fields=gate.origins)
+                word.common = cors.fields(word.head, self._rules.origins)
+                await word.refuse(error)
                 return
             if head is None:
                 return
@@ -139,6 +142,16 @@ class FrontDoor:
                 log.warning("%s broke off: %s", exchange.request_id, error)
                 return
             await self._refuse(exchange, head, error)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise
+        except Exception:
+            # To HEAD nothing is said: some clients begin again from nothing when it meets a 5xx.
+            if not exchange.answered and head.method != "HEAD":
+                exchange.body_lost()
+                told = errors.ServerBug("an error of ours; its request id is in the server's log")
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    await self._refuse(exchange, head, told)
+            raise
 
     async def _refuse(self, exchange: Exchange, head: Head, error: UploadError) -> None:
         """Say *error* in the dialect of *head*."""
@@ -149,7 +162,8 @@ class FrontDoor:
             error, exchange.request_id, head, max_length=self._rules.max_length
         )
         if _is_about_method(error):
-            fields += pages.allow(allowed(head.target))
+            others = [method for method in allowed(head.target) if method != head.method]
+            fields += pages.allow(others)
         await exchange.answer(status, fields, body)
 
     # --- WebSocket ------------------------------------------------------------------------------
@@ -211,7 +225,12 @@ class FrontDoor:
             share.close()
 
 
-def _last_word(stream: trio.abc.Stream, request_id: str, method: str = "GET") -> Exchange:
+def _last_word(
+    stream: trio.abc.Stream,
+    request_id: str,
+    method: str = "GET",
+    fields: tuple[tuple[bytes, bytes], ...] = (),
+) -> Exchange:
     """An exchange that can only be refused: what follows its head is nobody's request."""
     head = Head(
         raw=b"",
@@ -219,7 +238,7 @@ def _last_word(stream: trio.abc.Stream, request_id: str, method: str = "GET") ->
         target="/",
         version="1.0",
         authority="",
-        fields=(),
+        fields=fields,
         length=None,
         chunked=False,
     )
