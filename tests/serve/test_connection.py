@@ -695,7 +695,8 @@ async def test_a_failure_of_ours_ends_one_connection_and_is_counted() -> None:
 
             house.desk.uploads.find = broken  # type: ignore[assignment,method-assign]  # a bug of ours
             caller = house.call()
-            await caller.say(get(b"/f/" + ID))
+            answer = await caller.ask(get(b"/f/" + ID))
+            assert (answer.status, answer.code, answer.closes) == (500, "internal", True)
             assert await caller.ended()
             caller = house.call()
             await caller.upgraded()
