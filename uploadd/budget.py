@@ -22,7 +22,7 @@ class Budget:
         self.moving = 0
         """The part that leaves memory without anything more being read."""
         self._shares = 0
-        self._freed = trio.Event()
+        self._waiting = trio.lowlevel.ParkingLot()
 
     @property
     def max_chunk(self) -> int:
@@ -44,12 +44,7 @@ class Budget:
         self.used += used
         self.moving += moving
         if used < 0 or moving < 0:
-            self._wake()
-
-    def _wake(self) -> None:
-        """Let everybody who waits look again."""
-        self._freed.set()
-        self._freed = trio.Event()
+            self._waiting.unpark_all()  # to look again
 
 
 class Share:
@@ -94,7 +89,7 @@ class Share:
     async def room(self) -> None:
         """Wait until this session may take more in."""
         while not self.may_read:
-            await self._budget._freed.wait()
+            await self._budget._waiting.park()
 
     def close(self) -> None:
         """The session is over; what is still moving is given back as it is written."""
@@ -102,4 +97,4 @@ class Share:
             self.hold(0)
             self._closed = True
             self._budget._shares -= 1
-            self._budget._wake()
+            self._budget._waiting.unpark_all()

@@ -7,9 +7,8 @@ waits, writes it in one go, and lets the group commit know.
 
 from __future__ import annotations
 
-import math
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, NamedTuple
 
 import trio
@@ -53,7 +52,9 @@ class Intake:
         self.claim, self._store, self._commit = claim, store, commit
         self._taken, self._max_chunk = taken, max_chunk
         self.finished = False
-        self._send, self._receive = trio.open_memory_channel[_Chunk](math.inf)
+        self._waiting: deque[_Chunk] = deque()
+        self._closed = False
+        self._writer = trio.lowlevel.ParkingLot()
 
     # --- the reader -------------------------------------------------------------------------
 
@@ -65,23 +66,26 @@ class Intake:
         """
         if self.claim.ended is not None:
             raise self.claim.ended
-        pieces = accept(self.claim.upload, self.claim.run, at, len(data))
+        assert not self._closed
+        pieces = accept(self.claim.upload, self.claim.run, at, len(data)) or [(at, at)]
         self.claim.heard = trio.current_time()
         view = memoryview(data)
-        chunks = [_Chunk(start, view[start - at : end - at], end) for start, end in pieces]
-        chunks = chunks or [_Chunk(at, b"", at)]
-        chunks[-1] = chunks[-1]._replace(end=at + len(data), cost=cost, flush=flush)
-        for chunk in chunks:
-            self._send.send_nowait(chunk)
+        for start, end in pieces[:-1]:
+            self._waiting.append(_Chunk(start, view[start - at : end - at], end))
+        start, end = pieces[-1]
+        last = _Chunk(start, view[start - at : end - at], at + len(data), cost, flush)
+        self._waiting.append(last)
+        self._writer.unpark_all()
 
     def finish(self) -> None:
         """No more chunks: the upload has all its bytes."""
         self.finished = True
-        self._send.close()
+        self.close()
 
     def close(self) -> None:
         """No more chunks from here; the writer runs dry."""
-        self._send.close()
+        self._closed = True
+        self._writer.unpark_all()
 
     # --- the writer -------------------------------------------------------------------------
 
@@ -91,27 +95,28 @@ class Intake:
         Raises StoreError: what was written counts, the rest is thrown away.
         Cancelled: what is being written is finished and counted.
         """
-        waiting: list[_Chunk] = []
+        chunks: list[_Chunk] = []
         try:
-            async for chunk in self._receive:
-                waiting = [chunk]
-                self._gather(waiting)
-                await self._write(waiting)
-                waiting = []
+            while await self._any():
+                self._gather(chunks)
+                await self._write(chunks)
         finally:
-            for chunk in waiting:
+            for chunk in chunks:
                 self._taken(chunk.cost)
             self.abandon()
 
+    async def _any(self) -> bool:
+        """Wait until something waits; False when nothing will any more."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._waiting and not self._closed:
+            await self._writer.park()
+        return bool(self._waiting)
+
     def _gather(self, chunks: list[_Chunk]) -> None:
-        """All that waits and follows on, up to the size of one write."""
-        size = len(chunks[0].data)
-        while size < GATHER_BYTES and len(chunks) < GATHER_CHUNKS:
-            try:
-                chunk = self._receive.receive_nowait()
-            except (trio.WouldBlock, trio.EndOfChannel):
-                return
-            chunks.append(chunk)
+        """All that waits, up to the size of one write."""
+        size = 0
+        while self._waiting and size < GATHER_BYTES and len(chunks) < GATHER_CHUNKS:
+            chunks.append(chunk := self._waiting.popleft())
             size += len(chunk.data)
 
     async def _write(self, chunks: list[_Chunk]) -> None:
@@ -139,11 +144,9 @@ class Intake:
 
     def abandon(self) -> None:
         """Throw away what waits, and give its memory back.  Idempotent."""
-        self._send.close()
-        with suppress(trio.EndOfChannel, trio.ClosedResourceError):
-            while True:
-                self._taken(self._receive.receive_nowait().cost)
-        self._receive.close()
+        self.close()
+        while self._waiting:
+            self._taken(self._waiting.popleft().cost)
 
 
 def _runs(chunks: list[_Chunk]) -> list[tuple[int, list[Bytes], int]]:

@@ -108,6 +108,23 @@ def test_there_is_room_for_the_rest_of_a_large_frame_and_no_more() -> None:
     assert len(reader.room) == 0
 
 
+def test_the_room_of_a_frame_is_kept_for_the_next_until_the_peer_is_quiet() -> None:
+    """Never while one has begun."""
+    size = 4 * FIRST_ROOM
+    reader = new_reader()
+    outcome(frame(BINARY, bytes(size)), header(BINARY, size), reader=reader, ahead=True)
+    assert len(reader.room) == FIRST_ROOM
+    outcome(*cut(bytes(size) + header(BINARY, size), FIRST_ROOM), reader=reader, ahead=True)
+    assert len(reader.room) == size
+    feed(reader, bytes(size // 2), ahead=True)
+    reader.rest()
+    assert len(reader.room) == size // 2
+    feed(reader, bytes(size // 2), ahead=True)
+    reader.rest()
+    feed(reader, header(BINARY, size))
+    assert len(reader.room) == FIRST_ROOM
+
+
 def test_there_is_no_room_where_nothing_has_begun() -> None:
     """Nor for text, nor behind a Close."""
     reader = new_reader()

@@ -182,8 +182,11 @@ class Gate:
 
     def __init__(self) -> None:
         self.heard = trio.current_time()
-        self.holding_back = False
+        self.holding_back = self.resting = False
         self.max_binary = 0
+
+    def rest(self) -> None:
+        self.resting = True
 
     def set_max_binary(self, size: int) -> None:
         self.max_binary = max(self.max_binary, size)

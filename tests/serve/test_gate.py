@@ -172,7 +172,6 @@ async def test_others_run_at_least_every_128_frames(gated: Gated) -> None:
             seen.append(ticks)
         nursery.cancel_scope.cancel()
     assert max(seen.count(tick) for tick in set(seen)) <= 2 * 128  # trio shuffles who is next
-    assert ticks >= 1000 // 128
 
 
 async def test_larger_messages_can_be_allowed_later() -> None:

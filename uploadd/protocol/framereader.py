@@ -110,6 +110,11 @@ class FrameReader:
         self.closing()
         return True
 
+    def rest(self) -> None:
+        """The peer is quiet: keep no memory for what it may say next."""
+        if self._frame is None:
+            self._body = _NOTHING
+
     # --- in -----------------------------------------------------------------------------------
 
     @property
@@ -125,7 +130,7 @@ class FrameReader:
         """The body, of which *come* bytes have come, with room for more."""
         assert self._frame is not None
         size = len(self._body)
-        if come == size < self._frame.length:
+        if come >= size < self._frame.length:
             grown = memoryview(bytearray(min(max(2 * size, FIRST_ROOM), self._frame.length)))
             grown[:come] = self._body[:come]
             self._body = grown
@@ -152,8 +157,6 @@ class FrameReader:
             if not self._step(heard, now):
                 self._starved = True
                 break
-        if self._frame is None:
-            self._body = _NOTHING
         self._keep()
         return heard
 

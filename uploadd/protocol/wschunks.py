@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from uploadd.protocol.wsmessages import MAX_CLIENT_REF, MAX_INTEGER, PROTOCOL_ERROR, Violation
 
@@ -22,8 +21,7 @@ _HEADER = struct.Struct(">BBHIQ")
 _SUM = struct.Struct(">I")
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Bytes of the upload *ref* that begin at *at*.  ``data`` is a view into the message."""
 
     ref: int

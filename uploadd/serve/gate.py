@@ -49,6 +49,7 @@ class Gate:
         self._held_back = 0.0  # seconds of the open message for which we did not read
         self._since: float | None = None  # when that message began
         self._waited = True  # and so let other tasks run, since the last turn
+        self._scratch = _scratch_of_this_run()
 
     @property
     def peer_closed(self) -> bool:
@@ -64,6 +65,10 @@ class Gate:
         """Take binary messages of up to *size* bytes."""
         judge = self._reader.judge
         judge.max_binary = max(judge.max_binary, size)
+
+    def rest(self) -> None:
+        """The peer is quiet: keep no memory for what it may say next."""
+        self._reader.rest()
 
     async def next(self) -> Heard:
         """What the peer says next.  Raises Closed.  Cancelled: nothing is lost.
@@ -127,7 +132,7 @@ class Gate:
 
     def _receive_now(self, socket: trio.socket.SocketType) -> int | None:
         """The same, of what is here; None when nothing is."""
-        room, scratch = self._reader.room, _scratch_of_this_run()
+        room, scratch = self._reader.room, self._scratch
         try:
             count = os.readv(socket.fileno(), (room, scratch))
         except BlockingIOError:

@@ -30,6 +30,8 @@ from uploadd.uploads import Uploads
 
 log = logging.getLogger("uploadd.session")
 ABSENT: Final = RefState.ABSENT
+QUIET: Final = 2.0
+"""Seconds without a byte after which no memory is kept for a peer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,8 @@ class Session:
         quiet = now - self._gate.heard
         if self._gate.holding_back:
             return
+        if quiet > QUIET:
+            self._gate.rest()
         if quiet > self._rules.idle:
             self.fail(errors.TooSlow(f"not a byte for {self._rules.idle:g} s"))
         elif quiet > self._rules.ping:
