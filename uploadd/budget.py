@@ -1,6 +1,6 @@
 """The memory of the daemon for bytes on their way: one budget, a share for each session.
 
-Charged are the bytes that the WebSocket library holds, and the chunks that wait to be written.
+Charged are the bytes of messages that are not whole yet, and the chunks that wait to be written.
 When the budget is full, sessions above their fair share are not read until there is room.
 """
 
@@ -53,13 +53,13 @@ class Share:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self.held = 0
-        """In the library: of messages that are not whole yet."""
+        """Of messages that are not whole yet."""
         self.moving = 0
         """Taken, and not written yet."""
         self._closed = False
 
     def hold(self, count: int) -> None:
-        """The library holds *count* bytes now."""
+        """Messages that are not whole hold *count* bytes now."""
         if not self._closed:
             self._budget._move(count - self.held, 0)
             self.held = count

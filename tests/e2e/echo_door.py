@@ -1,6 +1,6 @@
 """The front door with an echo behind it, for suites that know WebSocket and not uploadd.v1.
 
-Heads, handshake, gate and library are those of the daemon, put together as its front door does;
+Heads, handshake and gate are those of the daemon, put together as its front door does;
 what it refuses and how it closes is what is looked at.  By hand: python -m tests.e2e.echo_door
 """
 

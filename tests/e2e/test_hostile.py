@@ -30,7 +30,7 @@ SETTINGS: Final = [
     *("--set", "limits.memory=32 MiB"),
 ]
 MOST_MEMORY: Final = 100 << 20
-"""Bytes that the daemon may have grown by: its budget, what the library holds, and Python."""
+"""Bytes that the daemon may have grown by: its budget, what it reads into, and Python."""
 FEW_FILES: Final = ("prlimit", "--nofile=1024")
 """As many descriptors as a shell gives."""
 STEP: Final = 16 * 1024

@@ -1,11 +1,13 @@
 /** Keeps one socket full, but not too full: chunks of all who have something to send, in turn. */
 
+import { HEADER } from "./wire.js";
+
 export class Pump {
   #socket;
   #wire;
   #pace;
   #turns = []; // jobs, the one whose turn it is first
-  #message = new Uint8Array(0); // of every chunk: `send` copies
+  #message = new Uint8Array(0); // of chunks with nothing before them: `send` copies
   #handed = 0; // bytes given to the socket
   #gone = 0; // bytes that had left it, when it was looked at
   #looked = 0;
@@ -65,14 +67,22 @@ export class Pump {
 
   #sendChunk(job, bytes) {
     const { run } = job;
-    if (this.#message.length < bytes.length + 16) this.#message = new Uint8Array(bytes.length + 16);
+    const message = this.#around(bytes);
     this.#pace.sent(this.#wire.underway, performance.now() / 1000);
     const last = run.sent + bytes.length === job.size;
     const flush = !this.#pace.rate; // to know the rate soon
-    const start = this.#wire.chunk(run, bytes.length, { last, flush }, this.#message);
-    this.#message.set(bytes, start);
-    this.#socket.send(this.#message.subarray(0, start + bytes.length));
-    this.#handed += start + bytes.length;
+    this.#wire.chunk(run, bytes.length, { last, flush }, message);
+    this.#socket.send(message);
+    this.#handed += message.length;
     job.took(bytes.length);
+  }
+
+  /** A message that ends with `bytes`: over the last of what was sent, or else a copy. */
+  #around(bytes) {
+    const { buffer, byteOffset, length } = bytes;
+    if (byteOffset >= HEADER) return new Uint8Array(buffer, byteOffset - HEADER, HEADER + length);
+    if (this.#message.length < HEADER + length) this.#message = new Uint8Array(HEADER + length);
+    this.#message.set(bytes, HEADER);
+    return this.#message.subarray(0, HEADER + length);
   }
 }

@@ -32,7 +32,7 @@ export class Reader {
     this.#ahead();
   }
 
-  /** What can be sent now. */
+  /** What can be sent now. What lies before it in its buffer was sent, and may be overwritten. */
   get ready() {
     return this.#now?.bytes ?? null;
   }

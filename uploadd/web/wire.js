@@ -26,7 +26,7 @@ export function told({ code, message, hint = null, final }) {
 
 const TEXT = 8192; // bytes of a text message
 const NAME = 1024; // bytes of a name
-const HEADER = 16; // bytes before the payload of a chunk
+export const HEADER = 16; // bytes before the payload of a chunk
 const REFS = 2 ** 31 - 1;
 const utf8 = new TextEncoder();
 
@@ -82,7 +82,7 @@ export class Wire {
     return run.offset === run.sent ? credit : 0; // all is durable: no more credit will come
   }
 
-  /** Write the header of the next `count` bytes of `run` into `message`; its length. */
+  /** Write the header of the next `count` bytes of `run` into `message`. */
   chunk(run, count, { last = false, flush = false }, message) {
     const view = new DataView(message.buffer, message.byteOffset);
     view.setUint32(0, 0x01000000 | ((last ? 2 : 0) | (flush ? 4 : 0)) << 16);
@@ -90,7 +90,6 @@ export class Wire {
     view.setBigUint64(8, BigInt(run.sent));
     run.sent += count;
     if (last) run.state = "finishing";
-    return HEADER;
   }
 
   finish(run) {
