@@ -24,3 +24,25 @@ def test_a_buffer_of_a_mebibyte_is_made_of_memory_that_we_have() -> None:
     code = FAULTS.format(keep=True)
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(told.stdout) < 8192
+
+
+CYCLES = """
+import gc, weakref
+from uploadd.allocator import collect_seldom
+class Knot:
+    def __init__(self): self.me = self
+collect_seldom()
+searches = lambda: sum(one["collections"] for one in gc.get_stats())
+before = searches()
+kept = [Knot() for _ in range(4000)]
+assert searches() == before, "what lives is not searched"
+knot = weakref.ref(Knot())
+for _ in range(20_000): Knot()
+assert knot() is None, "what nobody can reach is found"
+assert searches() > before
+"""
+
+
+def test_cycles_are_looked_for_seldom_and_found() -> None:
+    """A few thousand living objects are no reason; garbage never becomes much."""
+    subprocess.run([sys.executable, "-c", CYCLES], check=True)

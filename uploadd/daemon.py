@@ -19,7 +19,7 @@ from typing import Final
 import trio
 
 from uploadd import __version__, errors
-from uploadd.allocator import keep_buffers
+from uploadd.allocator import collect_seldom, keep_buffers
 from uploadd.assembling import Assembling
 from uploadd.budget import Budget
 from uploadd.commit import Commit
@@ -46,6 +46,7 @@ async def serve(config: Config, *, on_ready: Callable[[str], None]) -> None:
     Raises CannotStart; MediumFailed when the medium cannot be trusted any more.
     """
     keep_buffers()
+    collect_seldom()
     rules = _rules(config)
     most, growing = shares(raise_limit())
     async with _opened(config, growing) as uploads:
