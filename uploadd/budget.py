@@ -43,7 +43,7 @@ class Budget:
     def _move(self, used: int, moving: int) -> None:
         self.used += used
         self.moving += moving
-        if used < 0 or moving < 0:
+        if (used < 0 or moving < 0) and self._waiting:
             self._waiting.unpark_all()  # to look again
 
 

@@ -75,7 +75,8 @@ class Intake:
         start, end = pieces[-1]
         last = _Chunk(start, view[start - at : end - at], at + len(data), cost, flush)
         self._waiting.append(last)
-        self._writer.unpark_all()
+        if self._writer:
+            self._writer.unpark_all()
 
     def finish(self) -> None:
         """No more chunks: the upload has all its bytes."""
