@@ -3,7 +3,9 @@
 #
 #   make run     serve ./incoming on http://127.0.0.1:8080/   (ARGS="--set server.port=8081")
 #   make test    the whole suite                              (ARGS="tests/test_config.py -x")
-#   make lint types format bench soak
+#   make lint types format soak
+#   make bench   beside other servers, 5 minutes or less      (ARGS="large_tus downloads")
+#   make bench-full    the same for long, with more rounds
 
 PYTHON ?= python3
 ARGS ?=
@@ -11,8 +13,9 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DRAWS := $(VENV)/.draws
 
-.PHONY: help run test soak lint types format bench
+.PHONY: help run test soak lint types format bench bench-full
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -38,8 +41,16 @@ format: $(READY)
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(READY)
+bench: $(DRAWS)
 	$(BIN)/python -m bench $(ARGS)
+
+bench-full: $(DRAWS)
+	$(BIN)/python -m bench --form full $(ARGS)
+
+# matplotlib is for the plots only, and large: whoever does not measure does not have to have it.
+$(DRAWS): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
 
 # Made from nothing each time, so that what pyproject.toml no longer names is really gone.
 $(READY): pyproject.toml

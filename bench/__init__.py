@@ -1,1 +1,1 @@
-"""Measurements, by ratios within one run.  ``make bench``; nothing here is a test."""
+"""Measurements beside what people would use instead.  ``make bench``; nothing here is a test."""

@@ -1,213 +1,156 @@
-"""``make bench``: the short form.  Files on tmpfs; A B A B; medians, min, max; ratios in pairs.
+"""``make bench`` and ``make bench-full``: run, write down, compare with the accepted run.
 
-Run it when nothing else runs.  Figures drift between runs; what counts is the last column.
+Run it when nothing else runs.  Absolute figures drift between runs; what counts are the ratios
+between contenders of one run, which are computed round by round.
 """
 
 from __future__ import annotations
 
+import argparse
+import datetime
 import os
+import resource
 import shutil
-import sqlite3
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from statistics import median
 
-import trio
+from bench import compare, plots, rows
+from bench.contenders import foreign
+from bench.harness import Bench
+from bench.machine import machine, versions
+from bench.places import MIB, prepared
+from bench.scenarios import SCENARIOS
+from bench.table import markdown
 
-from bench import core, http, load, servers
-from bench.browser import Chromium
+HERE = Path(__file__).parent
+OUT = HERE.parent / "build" / "bench"
+ACCEPTED = HERE / "results"
+FILES = 1 << 17
+"""Descriptors that we ask for, where we may: sessions by the ten thousand need them."""
 
-GIB = 1 << 30
-MB = 1e6
-ROUNDS = 5
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, also when something got slower: figures are for people to judge."""
+    args = parser().parse_args(argv)
+    if args.list:
+        for name, scenario in SCENARIOS.items():
+            print(f"{name:18} {(scenario.__doc__ or '').splitlines()[0]}")
+        return os.EX_OK
+    folder = OUT / args.form
+    if args.accept:
+        return accept(folder, ACCEPTED / args.form)
+    if unknown := set(args.scenario) - set(SCENARIOS):
+        print(f"no such scenario: {', '.join(sorted(unknown))}; --list shows all", file=sys.stderr)
+        return os.EX_USAGE
+    chosen = args.scenario or list(SCENARIOS)
+    result = run(args.form, chosen, args.peer, args.disk)
+    if args.keep and (folder / "result.json").exists():
+        result = rows.merged(rows.load(folder / "result.json"), result)
+    write(result, folder)
+    print(markdown(result))
+    for line in comparison(result, ACCEPTED / args.form / "result.json", chosen):
+        print(f"- {line}")
+    print(f"\nwritten to {folder}; to keep it as the accepted run: --accept", file=sys.stderr)
+    return os.EX_OK
 
 
-def main() -> None:
-    """Every scenario, or those named on the command line; a row each."""
-    scratch = Path(tempfile.mkdtemp(prefix="uploadd-bench-", dir="/dev/shm"))
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    made.add_argument("scenario", nargs="*", help="only these (all)")
+    made.add_argument("--form", choices=("short", "full"), default="short")
+    made.add_argument("--list", action="store_true", help="name the scenarios and end")
+    made.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        type=_peer,
+        metavar="tus=URL",
+        help="also measure this tus server, which runs on this machine already",
+    )
+    made.add_argument(
+        "--disk",
+        type=Path,
+        default=HERE / ".scratch",
+        metavar="DIR",
+        help="a folder on the disk to measure (bench/.scratch)",
+    )
+    made.add_argument(
+        "--keep",
+        action="store_true",
+        help="keep what the last run found in scenarios that are not named now",
+    )
+    made.add_argument("--accept", action="store_true", help="keep the last run as accepted")
+    return made
+
+
+def _peer(text: str) -> foreign.Peer:
     try:
-        print("| scenario | uploadd: median (min - max) | beside it | ratio |")
-        print("|---|---|---|---|")
-        for scenario in SCENARIOS:
-            if not sys.argv[1:] or scenario.__name__ in sys.argv[1:]:
-                scenario(scratch)
-    finally:
-        shutil.rmtree(scratch)
+        return foreign.parse(text)
+    except foreign.BadPeer as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def row(
-    what: str, unit: str, ours: list[float], name: str = "", theirs: Sequence[float] = ()
-) -> None:
-    """Print one line of the table."""
-    told = f"{median(ours):.0f} ({min(ours):.0f} - {max(ours):.0f}) {unit}"
-    other = ratio = ""
-    if theirs:
-        other = f"{name}: {median(theirs):.0f} ({min(theirs):.0f} - {max(theirs):.0f})"
-        ratio = f"{median(a / b for a, b in zip(ours, theirs, strict=True)):.2f}"
-    print(f"| {what} | {told} | {other} | {ratio} |", flush=True)
+def run(form: str, chosen: Sequence[str], peers: Sequence[foreign.Peer], disk: Path) -> rows.Result:
+    """Measure; everything that was started and written is gone afterwards."""
+    _raise_limit()
+    began, about = time.perf_counter(), machine()
+    when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    with prepared(disk, (2048 if form == "short" else 8192) * MIB) as places:
+        bench = Bench(form, places, tuple(peers))
+        for name in chosen:
+            with bench.running(name):
+                SCENARIOS[name].run(bench)
+        about |= {name: place.about or place.why for name, place in places.items()}
+    seconds = time.perf_counter() - began
+    told = versions() | bench.versions
+    return rows.Result(
+        form=form, began=when, seconds=seconds, machine=about, versions=told,
+        rows=tuple(bench.rows),
+    )  # fmt: skip
 
 
-def rounds(*measured: Callable[[], float]) -> list[list[float]]:
-    """Each in turn, A B A B, after one round that does not count."""
-    figures = [[one() for one in measured] for _ in range(ROUNDS + 1)][1:]
-    return [list(column) for column in zip(*figures, strict=True)]
+def _raise_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with suppress(ValueError, PermissionError):
+        most = max(hard, FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    del soft
 
 
-def small_uploads(scratch: Path) -> None:
-    for at_once in (32, 256):
-        figures = []
-        for number in range(3):
-            folder = scratch / f"small-{at_once}-{number}"
-            folder.mkdir()
-            figures.append(trio.run(core.small_uploads, folder, 6000, at_once))
-        row(f"10 KiB uploads, durable, {at_once} at once, store + ledger + commit", "/s", figures)
+def write(result: rows.Result, folder: Path) -> None:
+    """JSON, Markdown and plots, in place of what was there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    rows.save(result, folder / "result.json")
+    (folder / "result.md").write_text(markdown(result) + "\n", encoding="utf-8")
+    plots.draw(result, folder)
 
 
-def stop_and_wait(scratch: Path) -> None:
-    folder = scratch / "stop-and-wait"
-    size = 20 << 20
-    with servers.uploadd(folder) as (port, _):
-        figures = [size / MB / load.upload(port, size, 10240, flush=True) for _ in range(3)]
-    row("stop and wait, 10 KiB chunks, flush flag, durable", "MB/s", figures)
+def comparison(result: rows.Result, accepted: Path, chosen: Sequence[str]) -> list[str]:
+    """What got slower since the accepted run, if there is one that can be read."""
+    try:
+        then = rows.load(accepted)
+    except FileNotFoundError:
+        return ["there is no accepted run of this form to compare with"]
+    except rows.Unreadable as error:
+        return [f"cannot compare: {error}"]
+    return compare.told(result, then, chosen)
 
 
-def websocket(scratch: Path) -> None:
-    if not servers.install_node_peer():
-        print("| WebSocket | no node or no registry: not compared | | |")
-        return
-    for chunk in (64 << 10, 256 << 10, 1 << 20):
-        target = scratch / "node.bin"
-        with (
-            servers.uploadd(scratch / "written", "durability.ack=written") as (written, _),
-            servers.uploadd(scratch / "durable") as (durable, _),
-            servers.node_ws(target, GIB) as node,
-        ):
+def accept(folder: Path, accepted: Path) -> int:
+    """Keep the files of the last run."""
+    if not (folder / "result.json").exists():
+        print(f"no run in {folder}", file=sys.stderr)
+        return os.EX_NOINPUT
+    shutil.rmtree(accepted, ignore_errors=True)
+    shutil.copytree(folder, accepted)
+    print(f"kept in {accepted}", file=sys.stderr)
+    return os.EX_OK
 
-            def ours(port: int, folder: str, chunk: int = chunk) -> float:
-                seconds = load.upload(port, GIB, chunk)
-                for file in (scratch / folder).glob("bench*.bin"):
-                    file.unlink()  # tmpfs: costs nothing, and memory is not endless
-                return GIB / MB / seconds
-
-            figures = rounds(
-                lambda: ours(written, "written"),
-                lambda: GIB / MB / load.plain_upload(node, GIB, chunk),  # noqa: B023
-                lambda: ours(durable, "durable"),
-            )
-        target.unlink()
-        size = f"{chunk >> 10} KiB"
-        row(f"1 GiB, WebSocket, {size}, written", "MB/s", figures[0], "Node ws", figures[1])
-        row(f"1 GiB, WebSocket, {size}, durable", "MB/s", figures[2], "written", figures[0])
-
-
-def tus(scratch: Path) -> None:
-    """Beside @tus/server."""
-    if not servers.install_node_peer():
-        print("| tus | no node or no registry: not compared | | |")
-        return
-    source = scratch / "source.bin"
-    source.write_bytes(os.urandom(1 << 20) * 2048)
-    ours, theirs = scratch / "tus-written", scratch / "tus-node"
-    with (
-        servers.uploadd(ours, "durability.ack=written") as (written, pid),
-        servers.uploadd(scratch / "tus-durable") as (durable, _),
-        servers.node_tus(theirs) as (node, node_pid),
-    ):
-
-        def patch(port: int, path: str, folder: Path, connections: int) -> float:
-            rate = http.patch(port, path, source, connections)
-            for file in folder.iterdir():
-                if file.is_file():
-                    file.unlink()  # tmpfs: costs nothing, and memory is not endless
-            return rate / MB
-
-        for connections in (1, 4):
-            cpu = [servers.cpu(pid), servers.cpu(node_pid)]
-            figures = rounds(
-                lambda: patch(written, "/files/", ours, connections),  # noqa: B023
-                lambda: patch(node, "/files", theirs, connections),  # noqa: B023
-                lambda: patch(durable, "/files/", scratch / "tus-durable", connections),  # noqa: B023
-            )
-            used = [servers.cpu(pid) - cpu[0], servers.cpu(node_pid) - cpu[1]]
-            what = f"tus PATCH of 2 GiB, {connections} connections"
-            row(f"{what}, written", "MB/s", figures[0], "@tus/server", figures[1])
-            row(f"{what}, durable", "MB/s", figures[2], "written", figures[0])
-            row(f"{what}, processor time", "s", used[:1], "@tus/server", used[1:])
-        source.unlink()
-        figures = rounds(
-            lambda: http.small(durable, "/files/", 4000, 10240, 32),
-            lambda: http.small(node, "/files", 2000, 10240, 32),
-            lambda: http.small(written, "/files/", 4000, 10240, 32),
-        )
-        what = "tus creation with 10 KiB, 32 connections"
-        row(f"{what}, durable", "/s", figures[0], "@tus/server", figures[1])
-        row(f"{what}, written", "/s", figures[2], "@tus/server", figures[1])
-
-
-def browser(scratch: Path) -> None:
-    if not shutil.which("chromium"):
-        print("| chromium | not here: apt install chromium | | |")
-        return
-    source, heaps = scratch / "browser.bin", []
-    source.write_bytes(os.urandom(1 << 20) * 1024)
-    with servers.uploadd(scratch / "browser") as (port, _), Chromium() as chromium:
-        chromium.open(f"http://127.0.0.1:{port}", source)
-
-        def upload() -> float:
-            seconds, heap = chromium.upload()
-            heaps.append(heap / (1 << 20))
-            for file in (scratch / "browser").glob("bench*.bin"):
-                file.unlink()
-            return GIB / MB / seconds
-
-        row("1 GiB from chromium, durable", "MB/s", rounds(upload)[0])
-        row("the most heap that the tab had", "MiB", heaps)
-    source.unlink()
-
-
-def downloads(scratch: Path) -> None:
-    folder = scratch / "down"
-    with servers.uploadd(folder) as (port, _):
-        ws_seconds = load.upload(port, GIB, 1 << 20)
-        assert ws_seconds > 0
-        path = _published(folder)
-        with servers.nginx(folder) as beside:
-            figures = rounds(
-                lambda: _rate(port, path),
-                lambda: _rate(beside, "/bench.bin"),
-            )
-    row("GET of 1 GiB", "MB/s", figures[0], "nginx", figures[1])
-
-
-def _rate(port: int, path: str) -> float:
-    return load.download(port, path) / MB
-
-
-def _published(folder: Path) -> str:
-    with sqlite3.connect(f"file:{folder}/.uploadd/ledger.db?mode=ro", uri=True) as db:
-        (id,) = db.execute("SELECT id FROM uploads").fetchone()
-    return f"/f/{id}/bench.bin"
-
-
-def idle_sessions(scratch: Path) -> None:
-    with servers.uploadd(scratch / "idle") as (port, pid):
-        warm = load.WebSocket(port)
-        warm.send_text({"type": "hello"})
-        warm.messages()
-        before = servers.rss(pid)
-        sockets = []
-        for _ in range(2000):
-            ws = load.WebSocket(port)
-            ws.send_text({"type": "hello"})
-            ws.messages()
-            sockets.append(ws)
-        grown = (servers.rss(pid) - before) / (1 << 20)
-    row("2 000 idle sessions, growth of RSS", "MiB", [grown])
-
-
-SCENARIOS = (*(small_uploads, stop_and_wait, websocket, tus, browser, downloads, idle_sessions),)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

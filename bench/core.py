@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import trio
@@ -15,8 +15,10 @@ from uploadd.store.file import FileStore
 from uploadd.uploads import Uploads
 
 
-async def small_uploads(folder: Path, count: int, at_once: int, size: int = 10240) -> float:
-    """Durable one-chunk uploads a second, *at_once* of them under way."""
+async def small_uploads(
+    folder: Path, count: int, at_once: int, go: Callable[[], None], size: int = 10240
+) -> None:
+    """*count* durable uploads of one chunk each, *at_once* of them under way, after *go*."""
     store = FileStore(str(folder))
     ledger = Ledger(str(folder / ".uploadd" / "ledger.db"))
     commit = Commit(store, ledger)
@@ -30,21 +32,23 @@ async def small_uploads(folder: Path, count: int, at_once: int, size: int = 1024
 
     async with trio.open_nursery() as services:
         await services.start(commit.run)
-        began = time.perf_counter()
+        go()
         async with trio.open_nursery() as workers:
             for _ in range(at_once):
                 workers.start_soon(worker)
-        seconds = time.perf_counter() - began
         await commit.drain()
         services.cancel_scope.cancel()
     await store.aclose()
     await ledger.aclose()
-    return count / seconds
+
+
+def _fault(error: Exception) -> None:
+    raise error
 
 
 async def _one(uploads: Uploads, data: bytes) -> None:
     upload = uploads.create(name="small.bin", length=len(data))
-    claim = uploads.contend(upload, lambda error: None, lambda: None, lambda fault: None)
+    claim = uploads.contend(upload, lambda error: None, lambda: None, _fault)
     uploads.settle_new(claim)
     intake = Intake(
         claim, uploads.store, uploads.commit, taken=lambda cost: None, max_chunk=1 << 20

@@ -1,0 +1,44 @@
+"""``python -m bench.lagging FILE serve …``: uploadd with a task beside it that measures its lag.
+
+It sleeps 10 ms and notes in FILE when it was woken and how much later than it should have been.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, TextIO
+
+import trio
+
+from uploadd import cli
+
+INTERVAL = 0.01
+
+
+async def _watch(notes: TextIO) -> None:
+    while True:
+        due = time.perf_counter() + INTERVAL
+        await trio.sleep(INTERVAL)
+        now = time.perf_counter()
+        notes.write(f"{now} {now - due}\n")
+
+
+def main() -> int:
+    """The exit code of uploadd."""
+    serve = cli.serve
+
+    async def watched(*args: Any, **kwargs: Any) -> None:
+        # A line at a time into memory (tmpfs): that is what noting costs the loop.
+        with open(sys.argv[1], "w", buffering=1) as notes:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_watch, notes)
+                await serve(*args, **kwargs)
+                nursery.cancel_scope.cancel()
+
+    cli.serve = watched
+    return cli.main(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The load generator: prebuilt buffers, one loop of epoll in each of several processes."""

@@ -1,0 +1,25 @@
+"""One large upload by form over 1, 8 and 64 connections, as a page without a script sends it.
+
+uploadd beside copyparty and aiohttp.  Every byte of a form has to be looked at for the boundary.
+"""
+
+from bench.contenders import python, uploadd
+from bench.harness import Bench
+from bench.load import bodies
+from bench.places import MIB, TMPFS
+
+
+def run(bench: Bench) -> None:
+    """The same bytes in all, however many connections."""
+    size = bench.pick(short=256, full=1024) * MIB
+    for place in bench.at(TMPFS):
+        with bench.servers(
+            place, uploadd.WRITTEN, uploadd.DURABLE, python.copyparty, python.aiohttp
+        ) as servers:
+            for connections in bench.pick(short=(1,), full=(1, 8, 64)):
+                bench.compare(
+                    f"form with {size // MIB} MiB, {connections} connections",
+                    place,
+                    servers,
+                    lambda server: bodies.send(server, bodies.form, connections, size),
+                )

@@ -1,0 +1,27 @@
+"""One large upload by raw PUT over 1, 8 and 64 connections, as ``curl -T`` sends it.
+
+uploadd beside nginx with its dav module, copyparty and aiohttp.
+"""
+
+from bench.contenders import nginx, python, raw, uploadd
+from bench.harness import Bench
+from bench.load import bodies
+from bench.places import MIB, TMPFS
+
+
+def run(bench: Bench) -> None:
+    """The same bytes in all, however many connections."""
+    size = bench.pick(short=512, full=2048) * MIB
+    for place in bench.at(TMPFS):
+        with bench.servers(
+            place,
+            *(uploadd.WRITTEN, uploadd.DURABLE, nginx.nginx, python.copyparty, python.aiohttp),
+            raw.SPLICE,
+        ) as servers:
+            for connections in bench.pick(short=(1, 8), full=(1, 8, 64)):
+                bench.compare(
+                    f"PUT of {size // MIB} MiB, {connections} connections",
+                    place,
+                    servers,
+                    lambda server: bodies.send(server, bodies.put, connections, size),
+                )

@@ -1,0 +1,33 @@
+"""One large upload by tus PATCH over 1, 8 and 64 connections.
+
+2 GiB in the full form.  uploadd beside @tus/server, tuspyserver, and any ``--peer tus=URL``; none
+of those flushes.  The limit beside them: the kernel's splice(2) into a file, without a protocol.
+"""
+
+from bench.contenders import node, python, raw, uploadd
+from bench.harness import Bench
+from bench.load import bodies
+from bench.places import MIB, TMPFS
+
+
+def run(bench: Bench) -> None:
+    """The same bytes in all, however many connections."""
+    size = bench.pick(short=512, full=2048) * MIB
+    for place in bench.at(TMPFS):
+        with bench.servers(
+            place,
+            *(uploadd.WRITTEN, uploadd.DURABLE, node.tus_server, python.tuspyserver),
+            *bench.foreign("tus"),
+            raw.SPLICE,
+        ) as servers:
+            for connections in (1, 8, 64):
+                bench.compare(
+                    f"tus PATCH of {size // MIB} MiB, {connections} connections",
+                    place,
+                    servers,
+                    lambda server: bodies.send(server, _make(server), connections, size),
+                )
+
+
+def _make(server):
+    return bodies.put if server.name.startswith("raw") else bodies.patch

@@ -1,0 +1,47 @@
+"""One large upload over WebSocket: by size of chunks, and over 1, 8 and 64 connections.
+
+uploadd beside what people would write: every message to a file, in Node and in aiohttp; and
+beside the loop of a socket.io tutorial, which sends 10 KiB and waits.  uploadd's clients may send
+what credit allows; the others have no limit at all.
+"""
+
+from bench.contenders import node, python, uploadd
+from bench.harness import Bench
+from bench.load import sessions, socketio
+from bench.places import MIB, TMPFS
+
+KIB = 1024
+
+
+def run(bench: Bench) -> None:
+    """On tmpfs: what is compared is the processor, not a disk."""
+    size = bench.pick(short=256, full=1024) * MIB
+    for place in bench.at(TMPFS):
+        with bench.servers(
+            place, uploadd.WRITTEN, uploadd.DURABLE, node.ws, python.aiohttp
+        ) as servers:
+            for chunk in (64 * KIB, 256 * KIB, 1024 * KIB):
+                bench.compare(
+                    f"{size // MIB} MiB, chunks of {chunk // KIB} KiB, 1 connection",
+                    place,
+                    servers,
+                    lambda server: sessions.upload(server, 1, size, chunk),
+                )
+            for connections in (8, 64):
+                bench.compare(
+                    f"{size // MIB} MiB, chunks of 256 KiB, {connections} connections",
+                    place,
+                    servers,
+                    lambda server: sessions.upload(server, connections, size, 256 * KIB),
+                )
+        with bench.servers(place, uploadd.WRITTEN, uploadd.DURABLE, node.socketio) as servers:
+            bench.compare(
+                "64 KiB chunks with credit beside 10 KiB stop and wait", place, servers, _either
+            )
+
+
+def _either(server):
+    """Each as its clients do it."""
+    if server.name.startswith("uploadd"):
+        return sessions.upload(server, 1, 256 * MIB, 64 * KIB)
+    return socketio.upload(server, 24 * MIB)

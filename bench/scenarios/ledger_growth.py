@@ -1,0 +1,76 @@
+"""Growth of the ledger: small uploads a second, start-up and memory with 1, 10⁴ and 10⁶ uploads.
+
+The ledger is filled with copies of the row of a real upload; their files are not there, which
+nobody notices until somebody asks for them.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from bench.contenders import uploadd
+from bench.contenders.server import Server
+from bench.harness import PER_SECOND, Bench
+from bench.load import small
+from bench.places import TMPFS
+from bench.proc import rss
+
+SIZE = 10240
+
+
+def run(bench: Bench) -> None:
+    """All published, as after a year of use."""
+    count = bench.pick(short=3000, full=12000)
+    for place in bench.at(TMPFS):
+        with bench.servers(
+            place,
+            *(
+                _named(partial(_filled, uploads=uploads), uploads)
+                for uploads in bench.pick(short=(1, 10_000), full=(1, 10_000, 1_000_000))
+            ),
+        ) as servers:
+            for server in servers:
+                bench.figure("start-up", place, server.name, "ms", [server.started * 1e3],
+                             better="less")  # fmt: skip
+                resident = rss(server.pids[0]) / (1 << 20)
+                bench.figure("memory after the start", place, server.name, "MiB", [resident],
+                             better="less")  # fmt: skip
+            bench.compare(
+                "10 KiB uploads in one session, durable",
+                place,
+                servers,
+                lambda server: small.upload(server, count, SIZE),
+                PER_SECOND,
+            )
+
+
+def _named(start, uploads: int):
+    start.__name__ = f"uploadd, {uploads:,} uploads"
+    return start
+
+
+@contextmanager
+def _filled(folder: Path, uploads: int) -> Iterator[Server]:
+    with uploadd.DURABLE(folder) as server:
+        small.upload(server, 1, SIZE)
+    with sqlite3.connect(folder / ".uploadd" / "ledger.db") as db:
+        _copy(db, uploads - 1)
+    db.close()
+    with uploadd.DURABLE(folder) as server:
+        server.name = f"uploadd, {uploads:,} uploads"
+        yield server
+
+
+def _copy(db: sqlite3.Connection, count: int) -> None:
+    """*count* copies of the row that there is, each with an id and a path of its own."""
+    names = [name for _, name, *_ in db.execute("PRAGMA table_info(uploads)")]
+    own = {"id": "lower(hex(randomblob(16)))", "path": "'copy-' || n || '.jpg'", "key": "NULL"}
+    values = ", ".join(own.get(name, name) for name in names)
+    db.execute(
+        "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?) "
+        f"INSERT INTO uploads ({', '.join(names)}) "
+        f"SELECT {values} FROM numbers, (SELECT * FROM uploads LIMIT 1) WHERE ? > 0",
+        (count, count),
+    )

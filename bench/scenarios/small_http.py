@@ -1,0 +1,48 @@
+"""Small uploads over HTTP: files of 10 KiB a second, 32 connections, one request each.
+
+tus creation-with-upload beside @tus/server, tuspyserver and any ``--peer tus=URL``; raw PUT beside
+nginx and copyparty.  uploadd writes one line to its log for each, as it does by default.
+"""
+
+from bench.contenders import nginx, node, python, uploadd
+from bench.harness import PER_SECOND, Bench
+from bench.load import requests
+from bench.places import DISK, JOURNAL, TMPFS
+
+SIZE = 10240
+CONNECTIONS = 32
+
+
+def run(bench: Bench) -> None:
+    """Where others are beside it on tmpfs; by itself on disks, where it flushes and they do not."""
+    count = bench.pick(short=4000, full=12000)
+    for place in bench.at(TMPFS, DISK, JOURNAL, what="small uploads"):
+        others = (node.tus_server, python.tuspyserver, *bench.foreign("tus"))
+        with bench.servers(
+            place, uploadd.DURABLE, uploadd.WRITTEN, *(others if place.name == TMPFS else ())
+        ) as servers:
+            bench.compare(
+                "tus creation with 10 KiB, 32 connections",
+                place,
+                servers,
+                lambda server: _load(server, requests.creation, count),
+                PER_SECOND,
+            )
+    for place in bench.at(TMPFS):
+        with bench.servers(
+            place, uploadd.DURABLE, uploadd.WRITTEN, nginx.nginx, python.copyparty
+        ) as servers:
+            bench.compare(
+                "PUT of 10 KiB, 32 connections",
+                place,
+                servers,
+                lambda server: _load(server, requests.put, count),
+                PER_SECOND,
+            )
+
+
+def _load(server, kind, count):
+    slow = server.name in ("tuspyserver", "copyparty")  # as many as take about as long
+    return requests.closed_loop(
+        server, lambda: kind(server, SIZE), count // (8 if slow else 1), CONNECTIONS
+    )
