@@ -85,6 +85,7 @@ class Bench:
                 self._add(Row(scenario=self.scenario, what=what, place=name, contender="–",
                               note=f"not measured: {place.why}"))  # fmt: skip
             else:
+                place.renew()
                 yield place
 
     def folder(self, place: Place, name: str = "served") -> Path:

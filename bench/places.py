@@ -1,8 +1,8 @@
 """Where files are put while servers are measured: memory, the disk there is, a disk with a journal.
 
 On tmpfs what was written is removed after each turn, or memory would run out.  On disks nothing is
-removed before the run ends: an ext4 without a journal creates files 3 to 6 times slower for
-minutes after many were deleted.
+removed while something is measured: an ext4 without a journal creates files 3 to 6 times slower for
+minutes after many were deleted.  The one in a file is made anew for each scenario.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,8 @@ class Place:
     about: str = ""
     why: str = ""
     on_disk: bool = True
+    renew: Callable[[], None] = lambda: None
+    """Makes it empty and new, if it can be."""
 
     def settle(self) -> None:
         """Have nothing in flight that somebody else left behind."""
@@ -98,17 +100,27 @@ def _loop(folder: Path, size: int) -> Iterator[Place]:
     point.mkdir()
     try:
         _fill(image, size)
-        options = "lazy_itable_init=0,lazy_journal_init=0,nodiscard"
-        _run("mkfs.ext4", "-q", "-F", "-O", "has_journal", "-E", options, str(image))
-        _run("mount", "-o", "loop", str(image), str(point))
+        _make(image, point)
     except (OSError, subprocess.CalledProcessError) as error:
         told = str(getattr(error, "stderr", "") or error).strip()
         yield Place(JOURNAL, None, why=f"cannot mount: {told}")
         return
     try:
-        yield Place(JOURNAL, point, f"ext4 with a journal, {size >> 30} GiB in a file of that disk")
+        about = f"ext4 with a journal, {size >> 30} GiB in a file of that disk"
+        yield Place(JOURNAL, point, about, renew=lambda: _remake(image, point))
     finally:
         _run("umount", str(point))
+
+
+def _make(image: Path, point: Path) -> None:
+    options = "lazy_itable_init=0,lazy_journal_init=0,nodiscard"
+    _run("mkfs.ext4", "-q", "-F", "-O", "has_journal", "-E", options, str(image))
+    _run("mount", "-o", "loop", str(image), str(point))
+
+
+def _remake(image: Path, point: Path) -> None:
+    _run("umount", str(point))
+    _make(image, point)
 
 
 def _cannot_mount(folder: Path, size: int) -> str:

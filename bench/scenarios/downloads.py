@@ -19,7 +19,7 @@ CONNECTIONS = 32
 
 def run(bench: Bench) -> None:
     """All from the page cache: what is compared is the way from there into the socket."""
-    size = bench.pick(short=512, full=1024) * MIB
+    size = bench.pick(short=256, full=1024) * MIB
     for place in bench.at(TMPFS):
         with bench.servers(place, uploadd.WRITTEN) as (ours,):
             bodies.send(ours, bodies.put, 1, size)
@@ -52,7 +52,7 @@ def _large(bench, place, servers, file) -> None:
 
 
 def _ranges(bench, place, servers, file) -> None:
-    count = bench.pick(short=4000, full=20000)
+    count = bench.pick(short=1000, full=8000)
     bench.compare(
         f"ranges of 64 KiB, {CONNECTIONS} connections",
         place,

@@ -21,7 +21,7 @@ from bench.places import DISK, JOURNAL, MIB, TMPFS
 
 def run(bench: Bench) -> None:
     """By tus PATCH over one connection."""
-    size = bench.pick(short=128, full=512) * MIB
+    size = bench.pick(short=128, full=256) * MIB
     for place in bench.at(TMPFS, DISK, JOURNAL, what="durable beside written"):
         with bench.servers(
             place, uploadd.DURABLE, uploadd.WRITTEN, dd, raw.SPLICE_FLUSH

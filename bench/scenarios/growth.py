@@ -14,12 +14,11 @@ MEMORY = Measure("MiB", PEAK.of, "less", "peak RSS")
 
 def run(bench: Bench) -> None:
     """WebSocket, then tus PATCH."""
-    size = bench.pick(short=256, full=1000) * MIB
+    size = bench.pick(short=100, full=500) * MIB
+    others = bench.pick(short=(node.ws,), full=(uploadd.DURABLE, node.ws, python.aiohttp))
     rounds = bench.pick(short=1, full=3)
     for place in bench.at(TMPFS):
-        with bench.servers(
-            place, uploadd.WRITTEN, uploadd.DURABLE, node.ws, python.aiohttp
-        ) as servers:
+        with bench.servers(place, uploadd.WRITTEN, *others) as servers:
             for number in (1, 10, 100, 1000):
                 bench.compare(
                     f"WebSocket, {number} sessions",
@@ -30,7 +29,7 @@ def run(bench: Bench) -> None:
                     rounds=rounds,
                     at=number,
                 )
-        with bench.servers(place, uploadd.WRITTEN, uploadd.DURABLE, node.tus_server) as servers:
+        with bench.servers(place, uploadd.WRITTEN, node.tus_server) as servers:
             for number in (1, 10, 100, 1000):
                 bench.compare(
                     f"tus PATCH, {number} sessions",

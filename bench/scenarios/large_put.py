@@ -11,7 +11,7 @@ from bench.places import MIB, TMPFS
 
 def run(bench: Bench) -> None:
     """The same bytes in all, however many connections."""
-    size = bench.pick(short=512, full=2048) * MIB
+    size = bench.pick(short=256, full=1024) * MIB
     for place in bench.at(TMPFS):
         with bench.servers(
             place,

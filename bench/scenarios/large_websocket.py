@@ -15,11 +15,10 @@ KIB = 1024
 
 def run(bench: Bench) -> None:
     """On tmpfs: what is compared is the processor, not a disk."""
-    size = bench.pick(short=256, full=1024) * MIB
+    size = bench.pick(short=128, full=512) * MIB
+    others = bench.pick(short=(node.ws,), full=(node.ws, python.aiohttp))
     for place in bench.at(TMPFS):
-        with bench.servers(
-            place, uploadd.WRITTEN, uploadd.DURABLE, node.ws, python.aiohttp
-        ) as servers:
+        with bench.servers(place, uploadd.WRITTEN, uploadd.DURABLE, *others) as servers:
             for chunk in (64 * KIB, 256 * KIB, 1024 * KIB):
                 bench.compare(
                     f"{size // MIB} MiB, chunks of {chunk // KIB} KiB, 1 connection",
@@ -43,5 +42,5 @@ def run(bench: Bench) -> None:
 def _either(server):
     """Each as its clients do it."""
     if server.name.startswith("uploadd"):
-        return sessions.upload(server, 1, 256 * MIB, 64 * KIB)
-    return socketio.upload(server, 24 * MIB)
+        return sessions.upload(server, 1, 128 * MIB, 64 * KIB)
+    return socketio.upload(server, 16 * MIB)

@@ -22,7 +22,7 @@ SIZE = 10240
 
 def run(bench: Bench) -> None:
     """All published, as after a year of use."""
-    count = bench.pick(short=3000, full=12000)
+    count = bench.pick(short=2000, full=8000)
     for place in bench.at(TMPFS):
         with bench.servers(
             place,

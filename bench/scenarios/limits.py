@@ -23,7 +23,7 @@ PIECE = 65536
 
 def run(bench: Bench) -> None:
     """Nothing of ours can be faster than these."""
-    size = bench.pick(short=512, full=2048) * MIB
+    size = bench.pick(short=256, full=1024) * MIB
     count = bench.pick(short=100, full=500)
     for place in bench.at(TMPFS):
         with bench.servers(place, raw.RECEIVE, raw.SPLICE) as servers:

@@ -27,7 +27,7 @@ ABORT = struct.pack("ii", 1, 0)
 
 def run(bench: Bench) -> None:
     """By tus PATCH beside others, and by WebSocket."""
-    size = bench.pick(short=128, full=512) * MIB
+    size = bench.pick(short=128, full=256) * MIB
     for place in bench.at(TMPFS):
         with bench.servers(
             place, uploadd.DURABLE, uploadd.WRITTEN, node.tus_server, python.tuspyserver

@@ -15,8 +15,9 @@ CONNECTIONS = 32
 
 def run(bench: Bench) -> None:
     """Where others are beside it on tmpfs; by itself on disks, where it flushes and they do not."""
-    count = bench.pick(short=4000, full=12000)
-    for place in bench.at(TMPFS, DISK, JOURNAL, what="small uploads"):
+    count = bench.pick(short=2000, full=8000)
+    places = bench.pick(short=(TMPFS,), full=(TMPFS, DISK, JOURNAL))
+    for place in bench.at(*places, what="small uploads"):
         others = (node.tus_server, python.tuspyserver, *bench.foreign("tus"))
         with bench.servers(
             place, uploadd.DURABLE, uploadd.WRITTEN, *(others if place.name == TMPFS else ())

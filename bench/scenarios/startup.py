@@ -63,7 +63,7 @@ def _leave(server: Server, count: int):
             durable: set[int] = set()
             while len(durable) < min(REFS, count - start):
                 told = session.hear()
-                if told["type"] == "ack" and told["offset"] == SIZE:
+                if told["type"] in ("ready", "ack") and told["offset"] == SIZE:
                     durable.add(told["ref"])
             session.socket.close()
         return Part(count, count * SIZE)

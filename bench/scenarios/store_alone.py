@@ -15,8 +15,9 @@ from uploadd import __version__
 
 def run(bench: Bench) -> None:
     """32 and 256 at once."""
-    count = bench.pick(short=4000, full=12000)
-    for place in bench.at(TMPFS, DISK, JOURNAL, what="store alone"):
+    count = bench.pick(short=2000, full=12000)
+    places = bench.pick(short=(TMPFS,), full=(TMPFS, DISK, JOURNAL))
+    for place in bench.at(*places, what="store alone"):
         for at_once in (32, 256):
             server = Server("uploadd without network", __version__, 0, durability="durable",
                             flushes=True)  # fmt: skip

@@ -41,6 +41,7 @@ def run(bench: Bench) -> None:
                 lambda server: _turn(server, seconds, out),
                 *(LAG50, LAG99, ANSWER99, FULL_SPEED, MEMORY),
                 rounds=bench.pick(short=1, full=3),
+                warm=bench.pick(short=False, full=True),
             )
 
 
