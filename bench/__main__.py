@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bench import compare, plots, rows
+from bench import compare, page, plots, rows
 from bench.contenders import foreign
 from bench.harness import Bench
 from bench.installing import Missing
@@ -27,9 +27,9 @@ from bench.places import MIB, prepared
 from bench.scenarios import SCENARIOS
 from bench.table import markdown
 
-HERE = Path(__file__).parent
+HERE = page.HERE
 OUT = HERE.parent / "build" / "bench"
-ACCEPTED = HERE / "results"
+ACCEPTED = page.ACCEPTED
 FILES = 1 << 17
 """Descriptors that we ask for, where we may: sessions by the ten thousand need them."""
 
@@ -43,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return os.EX_OK
     folder = OUT / args.form
     if args.accept:
-        return accept(folder, ACCEPTED / args.form)
+        code = accept(folder, ACCEPTED / args.form)
+        page.refresh()
+        return code
     if unknown := set(args.scenario) - set(SCENARIOS):
         print(f"no such scenario: {', '.join(sorted(unknown))}; --list shows all", file=sys.stderr)
         return os.EX_USAGE
@@ -85,7 +87,9 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="keep what the last run found in scenarios that are not named now",
     )
-    made.add_argument("--accept", action="store_true", help="keep the last run as accepted")
+    made.add_argument(
+        "--accept", action="store_true", help="keep the last run as accepted, and show it in docs"
+    )
     return made
 
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import trio
 
-from uploadd import cli
+from uploadd import cli, daemon
 
 INTERVAL = 0.01
 
@@ -26,7 +26,7 @@ async def _watch(notes: TextIO) -> None:
 
 def main() -> int:
     """The exit code of uploadd."""
-    serve = cli.serve
+    serve = daemon.serve
 
     async def watched(*args: Any, **kwargs: Any) -> None:
         # A line at a time into memory (tmpfs): that is what noting costs the loop.
@@ -36,7 +36,7 @@ def main() -> int:
                 await serve(*args, **kwargs)
                 nursery.cancel_scope.cancel()
 
-    cli.serve = watched
+    vars(cli)["serve"] = watched
     return cli.main(sys.argv[2:])
 
 

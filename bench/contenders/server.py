@@ -40,6 +40,12 @@ class Server:
     made: list[str] = field(default_factory=list)
     """Paths on a foreign server that somebody has to delete again."""
 
+    @property
+    def root(self) -> Path:
+        """Where it writes, of one that we started."""
+        assert self.folder is not None
+        return self.folder
+
     def clean(self) -> None:
         """Remove what was uploaded; what a server keeps for itself stays."""
         for entry in os.scandir(self.folder) if self.folder else ():

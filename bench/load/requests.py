@@ -110,7 +110,7 @@ def _job(port: int, make: Callable[[], Make], count: int, connections: int) -> J
     return run
 
 
-def _say(sock, said: Said) -> int:
+def _say(sock: socket.socket, said: Said) -> int:
     size = sum(map(len, said))
     sent = sock.sendmsg(said)
     if sent < size:

@@ -121,7 +121,7 @@ def _conduct(server: Server, pipes: Sequence[Connection]) -> Load:
         began,
         max(one.ended for one in told) - began,
         [one.part for one in told],
-        watch and watch.used(),
+        None if watch is None else watch.used(),
         sum(one.cpu for one in told),
         max(one.cpu / (one.ended - one.began) for one in told),
     )

@@ -29,7 +29,7 @@ def run(bench: Bench) -> None:
                 if number:
                     rates.append(size / 1e6 / seconds)
                     heaps.append(heap / MIB)
-            told = {"durability": "durable", "flushes": True}
-            bench.figure("1 GiB from chromium", place, server.name, "MB/s", rates, **told)
+            bench.figure("1 GiB from chromium", place, server.name, "MB/s", rates,
+                         durability="durable", flushes=True)  # fmt: skip
             bench.figure("the most heap of the tab", place, server.name, "MiB", heaps,
-                         better="less", **told)  # fmt: skip
+                         better="less", durability="durable", flushes=True)  # fmt: skip

@@ -11,10 +11,13 @@ from bench.contenders.server import Server, on
 from bench.harness import PER_SECOND, Bench
 from bench.load import bodies, gets, requests, small
 from bench.load.workers import Load
-from bench.places import MIB, TMPFS
+from bench.places import MIB, TMPFS, Place
 
 KIB = 1024
 CONNECTIONS = 32
+File = tuple[int, tuple[str, str]]
+"""Length, then id and name."""
+Servers = list[Server]
 
 
 def run(bench: Bench) -> None:
@@ -24,15 +27,15 @@ def run(bench: Bench) -> None:
         with bench.servers(place, uploadd.WRITTEN) as (ours,):
             bodies.send(ours, bodies.put, 1, size)
             small.upload(ours, 1, 10 * KIB)
-            files = _published(ours.folder)
-            beside = (on(ours.folder, s) for s in (nginx.nginx, python.aiohttp, raw.SENDFILE))
+            files = _published(ours.root)
+            beside = (on(ours.root, s) for s in (nginx.nginx, python.aiohttp, raw.SENDFILE))
             with bench.servers(place, *beside) as others:
                 _large(bench, place, [ours, *others], max(files))
                 _ranges(bench, place, [ours, *others[:-1]], max(files))
                 _small(bench, place, [ours, *others[:-1]], min(files))
 
 
-def _large(bench, place, servers, file) -> None:
+def _large(bench: Bench, place: Place, servers: Servers, file: File) -> None:
     size, _ = file
     for connections in bench.pick(short=(1,), full=(1, 8)):
         bench.compare(
@@ -51,7 +54,7 @@ def _large(bench, place, servers, file) -> None:
     )
 
 
-def _ranges(bench, place, servers, file) -> None:
+def _ranges(bench: Bench, place: Place, servers: Servers, file: File) -> None:
     count = bench.pick(short=1000, full=8000)
     bench.compare(
         f"ranges of 64 KiB, {CONNECTIONS} connections",
@@ -68,7 +71,7 @@ def _ranges(bench, place, servers, file) -> None:
     )
 
 
-def _small(bench, place, servers, file) -> None:
+def _small(bench: Bench, place: Place, servers: Servers, file: File) -> None:
     count = bench.pick(short=4000, full=20000)
 
     def turn(server: Server) -> Load:
@@ -83,13 +86,13 @@ def _small(bench, place, servers, file) -> None:
     )
 
 
-def _path(server: Server, file: tuple[int, tuple[str, str]]) -> str:
+def _path(server: Server, file: File) -> str:
     id, name = file[1]
     return f"/f/{id}/{name}" if server.name.startswith("uploadd") else f"/{name}"
 
 
-def _published(folder: Path) -> list[tuple[int, tuple[str, str]]]:
-    """Length, id and name of what uploadd has."""
+def _published(folder: Path) -> list[File]:
+    """What uploadd has."""
     with sqlite3.connect(f"file:{folder}/.uploadd/ledger.db?mode=ro", uri=True) as db:
         rows = db.execute("SELECT length, id, path FROM uploads").fetchall()
     return [(length, (id, path)) for length, id, path in rows]

@@ -45,7 +45,7 @@ def _write(server: Server, size: int) -> Load:
     if server.port:
         make = bodies.put if server.name.startswith("raw") else bodies.patch
         return bodies.send(server, make, 1, size)
-    target = server.folder / f"{len(list(server.folder.iterdir()))}"
+    target = server.root / f"{len(list(server.root.iterdir()))}"
     command = ["dd", "if=/dev/zero", f"of={target}", "bs=1M", "conv=fdatasync", "status=none",
                f"count={size // MIB}"]  # fmt: skip
 

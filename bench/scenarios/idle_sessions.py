@@ -6,6 +6,7 @@ Beside Node's ws, which keeps no state of uploads.
 import resource
 
 from bench.contenders import node, uploadd
+from bench.contenders.server import Server
 from bench.harness import Bench, Measure
 from bench.load import ws
 from bench.load.workers import Go, Job, Load, Part, together
@@ -35,7 +36,7 @@ def run(bench: Bench) -> None:
             )
 
 
-def _turn(server, sessions: int) -> Load:
+def _turn(server: Server, sessions: int) -> Load:
     began = rss(server.pids[0])
     load = together(server, _job(server, sessions))
     resident = load.samples[0]
@@ -43,7 +44,7 @@ def _turn(server, sessions: int) -> Load:
     return load
 
 
-def _job(server, sessions: int) -> Job:
+def _job(server: Server, sessions: int) -> Job:
     ours = server.name.startswith("uploadd")
 
     def run(go: Go) -> Part:

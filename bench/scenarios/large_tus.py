@@ -5,6 +5,7 @@ of those flushes.  The limit beside them: the kernel's splice(2) into a file, wi
 """
 
 from bench.contenders import node, python, raw, uploadd
+from bench.contenders.server import Server
 from bench.harness import Bench
 from bench.load import bodies
 from bench.places import MIB, TMPFS
@@ -29,5 +30,5 @@ def run(bench: Bench) -> None:
                 )
 
 
-def _make(server):
+def _make(server: Server) -> bodies.Make:
     return bodies.put if server.name.startswith("raw") else bodies.patch

@@ -6,8 +6,10 @@ what credit allows; the others have no limit at all.
 """
 
 from bench.contenders import node, python, uploadd
+from bench.contenders.server import Server
 from bench.harness import Bench
 from bench.load import sessions, socketio
+from bench.load.workers import Load
 from bench.places import MIB, TMPFS
 
 KIB = 1024
@@ -39,7 +41,7 @@ def run(bench: Bench) -> None:
             )
 
 
-def _either(server):
+def _either(server: Server) -> Load:
     """Each as its clients do it."""
     if server.name.startswith("uploadd"):
         return sessions.upload(server, 1, 128 * MIB, 64 * KIB)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.contenders import uploadd
-from bench.contenders.server import Server
+from bench.contenders.server import Server, Starter
 from bench.harness import PER_SECOND, Bench
 from bench.load import small
 from bench.places import TMPFS
@@ -46,7 +46,7 @@ def run(bench: Bench) -> None:
             )
 
 
-def _named(start, uploads: int):
+def _named(start: Starter, uploads: int) -> Starter:
     start.__name__ = f"uploadd, {uploads:,} uploads"
     return start
 

@@ -13,7 +13,7 @@ from bench.contenders.server import Server
 from bench.figures import percentile
 from bench.harness import Bench, Measure
 from bench.load import bodies, gets
-from bench.load.workers import Go, Part, together
+from bench.load.workers import Go, Job, Part, together
 from bench.places import DISK, JOURNAL, MIB, TMPFS
 
 P50 = Measure("ms", lambda load: percentile(load.samples, 0.5) * 1e3, "less", "p50")
@@ -35,7 +35,7 @@ def run(bench: Bench) -> None:
                     lambda server: bodies.send(server, bodies.put, connections, size),
                 )
         with bench.servers(place, raw.SENDFILE) as servers:
-            (servers[0].folder / "large").write_bytes(os.urandom(MIB) * (size // MIB))
+            (servers[0].root / "large").write_bytes(os.urandom(MIB) * (size // MIB))
             bench.compare(
                 f"GET of {size // MIB} MiB, 1 connection",
                 place,
@@ -50,12 +50,12 @@ def run(bench: Bench) -> None:
             "64 KiB appended, then fdatasync",
             place,
             [server],
-            lambda server: together(server, _flushes(server.folder, count)),
+            lambda server: together(server, _flushes(server.root, count)),
             *(P50, P99),
         )
 
 
-def _flushes(folder: Path, count: int):
+def _flushes(folder: Path, count: int) -> Job:
     payload = os.urandom(PIECE)
 
     def job(go: Go) -> Part:

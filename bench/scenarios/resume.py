@@ -15,7 +15,7 @@ from bench.contenders.server import Server
 from bench.harness import Bench, Measure
 from bench.load import bodies, sessions, ws
 from bench.load.answers import answer
-from bench.load.workers import Go, Part, together
+from bench.load.workers import Go, Job, Part, together
 from bench.places import MIB, TMPFS
 
 TWICE = Measure("MiB", lambda load: load.samples[0] / MIB, "less", "sent twice")
@@ -48,7 +48,7 @@ def run(bench: Bench) -> None:
             )
 
 
-def _tus(server: Server, size: int):
+def _tus(server: Server, size: int) -> Job:
     payload = os.urandom(CHUNK)
 
     def job(go: Go) -> Part:
@@ -105,7 +105,7 @@ def _offset(server: Server, path: str) -> int:
         time.sleep(0.01)
 
 
-def _websocket(server: Server, size: int):
+def _websocket(server: Server, size: int) -> Job:
     payload = memoryview(os.urandom(CHUNK))
 
     def job(go: Go) -> Part:

@@ -4,9 +4,13 @@ tus creation-with-upload beside @tus/server, tuspyserver and any ``--peer tus=UR
 nginx and copyparty.  uploadd writes one line to its log for each, as it does by default.
 """
 
+from collections.abc import Callable
+
 from bench.contenders import nginx, node, python, uploadd
+from bench.contenders.server import Server
 from bench.harness import PER_SECOND, Bench
 from bench.load import requests
+from bench.load.workers import Load
 from bench.places import DISK, JOURNAL, TMPFS
 
 SIZE = 10240
@@ -42,7 +46,7 @@ def run(bench: Bench) -> None:
             )
 
 
-def _load(server, kind, count):
+def _load(server: Server, kind: Callable[[Server, int], requests.Make], count: int) -> Load:
     slow = server.name in ("tuspyserver", "copyparty")  # as many as take about as long
     return requests.closed_loop(
         server, lambda: kind(server, SIZE), count // (8 if slow else 1), CONNECTIONS

@@ -10,7 +10,7 @@ from bench.contenders import uploadd
 from bench.contenders.server import Server
 from bench.harness import Bench
 from bench.load import ws
-from bench.load.workers import Go, Part, together
+from bench.load.workers import Go, Job, Part, together
 from bench.places import DISK, JOURNAL, TMPFS
 from bench.proc import peak_rss
 
@@ -47,7 +47,7 @@ def _kill(server: Server) -> None:
     os.kill(server.pids[0], signal.SIGKILL)
 
 
-def _leave(server: Server, count: int):
+def _leave(server: Server, count: int) -> Job:
     """Begin *count* uploads, have a part of each made durable, and go away."""
     payload = bytes(SIZE)
 
