@@ -39,6 +39,13 @@ class Measure:
 
 RATE = Measure("MB/s", lambda load: load.moved / 1e6 / load.seconds)
 PER_SECOND = Measure("/s", lambda load: load.count / load.seconds)
+CPU = Measure(
+    "s/GB",
+    lambda load: load.usage.cpu / load.moved * 1e9 if load.usage else 0.0,
+    "less",
+    "processor time",
+)
+"""What it costs the server."""
 PEAK = Measure("MiB", lambda load: load.usage.peak_rss / (1 << 20) if load.usage else 0.0, "less")
 """The most memory that the server had resident."""
 
@@ -97,24 +104,23 @@ class Bench:
     @contextmanager
     def servers(self, place: Place, *starters: Starter) -> Iterator[list[Server]]:
         """All that can be had here, running; of the others the next tables say why not."""
+        folders = [self.folder(place) for _ in starters]
         with ExitStack() as stack:
             running, self._absent = [], []
-            for starter in starters:
+            for starter, folder in zip(starters, folders, strict=True):
                 try:
-                    running.append(stack.enter_context(starter(self.folder(place))))
+                    running.append(stack.enter_context(starter(folder)))
                 except Missing as missing:
                     self._absent.append(Absent(starter.__name__, str(missing)))
             for server in running:
                 self.versions[server.name] = server.version
             yield running
-        if not place.on_disk:
-            self.wipe(place)
+        self.wipe(place, *folders)
 
-    def wipe(self, place: Place) -> None:
+    def wipe(self, place: Place, *folders: Path) -> None:
         """Give the memory of a tmpfs back; elsewhere nothing is removed before the run ends."""
-        assert place.folder is not None
-        for entry in place.folder.glob(f"{self.scenario}-*"):
-            shutil.rmtree(entry, ignore_errors=True)
+        for folder in folders if not place.on_disk else ():
+            shutil.rmtree(folder.parent)
 
     def foreign(self, kind: str) -> list[Starter]:
         """What was named by --peer."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench import proc
-from bench.contenders.server import Server, Starter
+from bench.contenders.server import Server, Starter, contender
 from bench.installing import Missing
 
 KINDS = ("tus",)
@@ -41,15 +40,16 @@ def parse(text: str) -> Peer:
 
 def starter(peer: Peer) -> Starter:
     """It runs already; its process is looked for on this machine."""
+    name = f"{peer.kind} at port {peer.port}"
 
-    @contextmanager
+    @contender(name)
     def start(folder: Path) -> Iterator[Server]:
         if peer.host not in ("127.0.0.1", "localhost"):
             raise Missing(f"{peer.host} is not this machine: ratios would compare networks")
         pid = proc.listener(peer.port)
         note = "" if pid else "its process is not to be seen: no CPU, no memory"
         server = Server(
-            f"{peer.kind} at port {peer.port}", "?", peer.port, (pid,) if pid else (),
+            name, "?", peer.port, (pid,) if pid else (),
             durability="as it was started", flushes=None, tus=peer.path, note=note,
         )  # fmt: skip
         try:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from bench.contenders.server import Server, free_port, new_folder, process
+from bench.contenders.server import Server, contender, free_port, new_folder, process
 from bench.installing import program
 from bench.machine import program_version
 
@@ -29,7 +28,7 @@ http {{
 """
 
 
-@contextmanager
+@contender("nginx")
 def nginx(folder: Path) -> Iterator[Server]:
     """On a folder; what comes in lies beside it until it is whole."""
     binary = program("nginx", "nginx-light")

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from bench.contenders.server import Server, process
+from bench.contenders.server import Server, contender, process
 from bench.installing import NODE, node_modules, program
 
 SCRIPTS = Path(__file__).parents[1] / "peers"
 
 
-@contextmanager
+@contender("@tus/server")
 def tus_server(folder: Path) -> Iterator[Server]:
     """@tus/server with its file store."""
     yield from _started("@tus/server", "tus_server.mjs", folder, "@tus/server", tus="/files")
 
 
-@contextmanager
+@contender("Node ws")
 def ws(folder: Path) -> Iterator[Server]:
     """ws with bufferutil, every message written to a file."""
     yield from _started("Node ws", "ws_to_file.mjs", folder, "ws")
 
 
-@contextmanager
+@contender("socket.io loop")
 def socketio(folder: Path) -> Iterator[Server]:
     """socket.io as tutorials use it: small chunks, one at a time, each acknowledged."""
     yield from _started("socket.io loop", "socketio_loop.mjs", folder, "socket.io")

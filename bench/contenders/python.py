@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from bench.contenders.node import SCRIPTS
-from bench.contenders.server import Server, free_port, process
+from bench.contenders.server import Server, contender, free_port, process
 from bench.installing import PYTHON, python
 
 ACK = "page cache"
 
 
-@contextmanager
+@contender("aiohttp")
 def aiohttp(folder: Path) -> Iterator[Server]:
     """aiohttp with what its users write: WebSocket, PUT and forms to files, and a static route."""
     command = [str(python("aiohttp")), str(SCRIPTS / "aiohttp_files.py"), str(folder)]
@@ -25,7 +24,7 @@ def aiohttp(folder: Path) -> Iterator[Server]:
         )
 
 
-@contextmanager
+@contender("copyparty")
 def copyparty(folder: Path) -> Iterator[Server]:
     """copyparty, everybody may read and write."""
     port = free_port()
@@ -38,7 +37,7 @@ def copyparty(folder: Path) -> Iterator[Server]:
         yield Server("copyparty", _version("copyparty"), port, (running.pid,), folder, ACK, False)
 
 
-@contextmanager
+@contender("tuspyserver")
 def tuspyserver(folder: Path) -> Iterator[Server]:
     """tuspyserver, one worker of uvicorn with uvloop and httptools."""
     port = free_port()

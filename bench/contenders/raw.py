@@ -5,17 +5,16 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from bench.contenders.node import SCRIPTS
-from bench.contenders.server import Server, Starter, process
+from bench.contenders.server import Server, Starter, contender, process
 
 
 def limit(name: str, kind: str, durability: str = "", *, flushes: bool = False) -> Starter:
     """``bench/peers/raw.py KIND``: receive, splice, splice-flush or sendfile."""
 
-    @contextmanager
+    @contender(name)
     def start(folder: Path) -> Iterator[Server]:
         command = [sys.executable, str(SCRIPTS / "raw.py"), kind, str(folder)]
         log = folder.parent / f"raw-{kind}.log"

@@ -58,15 +58,25 @@ Starter = Callable[[Path], AbstractContextManager[Server]]
 """Starts one in an empty folder.  Raises Missing when it cannot be had here."""
 
 
+def contender(name: str) -> Callable[[Callable[[Path], Iterator[Server]]], Starter]:
+    """Make a starter; *name* is what tables call it, also when it cannot be had."""
+
+    def made(start: Callable[[Path], Iterator[Server]]) -> Starter:
+        starter = contextmanager(start)
+        starter.__name__ = name
+        return starter
+
+    return made
+
+
 def on(root: Path, starter: Starter) -> Starter:
     """The same server on the files that another one has published in *root*."""
 
-    @contextmanager
+    @contender(starter.__name__)
     def start(folder: Path) -> Iterator[Server]:
         with starter(root) as server:
             yield server
 
-    start.__name__ = starter.__name__
     return start
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from bench.contenders.server import Server, Starter, process
+from bench.contenders.server import Server, Starter, contender, process
 from uploadd import __version__
 
 READY = r"at http://127\.0\.0\.1:(\d+)"
@@ -34,7 +33,7 @@ def daemon(
 def starter(ack: str, *settings: str, under: tuple[str, ...] = ("-m", "uploadd")) -> Starter:
     """How to start it with other settings, or under another program."""
 
-    @contextmanager
+    @contender(f"uploadd {ack}")
     def start(folder: Path) -> Iterator[Server]:
         yield from daemon(folder, ack, *settings, under=under)
 

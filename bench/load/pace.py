@@ -22,14 +22,15 @@ class Paced:
     def __init__(self, ws: WebSocket, payload: bytes, flags: int) -> None:
         self.ws, self._payload, self._flags = ws, payload, flags
         self._at = 0
-        self._waiting: deque[tuple[int, float]] = deque()
+        self.waiting: deque[tuple[int, float]] = deque()
+        """Ends of chunks that are not durable, and when each was due."""
 
     def send(self, due: float) -> None:
         """One chunk, which was to be sent at *due*."""
         header = chunk_header(1, self._at, len(self._payload), self._flags)
         self.ws.socket.sendall(header + self._payload)
         self._at += len(self._payload)
-        self._waiting.append((self._at, due))
+        self.waiting.append((self._at, due))
 
     def hear(self, now: float) -> list[float]:
         """Seconds from due to durable of the chunks that are durable by now."""
@@ -38,8 +39,8 @@ class Paced:
             told = json.loads(message)
             if told["type"] != "ack":
                 raise ConnectionError(message)
-            while self._waiting and self._waiting[0][0] <= told["offset"]:
-                found.append(now - self._waiting.popleft()[1])
+            while self.waiting and self.waiting[0][0] <= told["offset"]:
+                found.append(now - self.waiting.popleft()[1])
         return found
 
 
@@ -63,7 +64,7 @@ def acks(
         samples: list[float] = []
         sent, ends = 0, start + seconds
         while (now := time.perf_counter()) < ends + 2 * interval and (
-            now < ends or any(one._waiting for one in paced.values())
+            now < ends or any(one.waiting for one in paced.values())
         ):
             while due and due[0][0] <= now:
                 at, fd = heapq.heappop(due)

@@ -7,11 +7,10 @@ be at least 0.9 of the slower of `written` and dd.
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from bench.contenders import raw, uploadd
-from bench.contenders.server import Server
+from bench.contenders.server import Server, contender
 from bench.harness import Bench
 from bench.load import bodies
 from bench.load.workers import Go, Load, Part, together
@@ -34,7 +33,7 @@ def run(bench: Bench) -> None:
             )
 
 
-@contextmanager
+@contender("dd conv=fdatasync")
 def dd(folder: Path) -> Iterator[Server]:
     """No server: dd from memory into a file."""
     yield Server("dd conv=fdatasync", program_version("dd", "--version"), 0, (), folder,

@@ -6,12 +6,11 @@ nobody notices until somebody asks for them.
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import closing
 from pathlib import Path
 
 from bench.contenders import uploadd
-from bench.contenders.server import Server, Starter
+from bench.contenders.server import Server, Starter, contender
 from bench.harness import PER_SECOND, Bench
 from bench.load import small
 from bench.places import TMPFS
@@ -26,10 +25,7 @@ def run(bench: Bench) -> None:
     for place in bench.at(TMPFS):
         with bench.servers(
             place,
-            *(
-                _named(partial(_filled, uploads=uploads), uploads)
-                for uploads in bench.pick(short=(1, 10_000), full=(1, 10_000, 1_000_000))
-            ),
+            *map(_filled, bench.pick(short=(1, 10_000), full=(1, 10_000, 1_000_000))),
         ) as servers:
             for server in servers:
                 bench.figure("start-up", place, server.name, "ms", [server.started * 1e3],
@@ -46,21 +42,20 @@ def run(bench: Bench) -> None:
             )
 
 
-def _named(start: Starter, uploads: int) -> Starter:
-    start.__name__ = f"uploadd, {uploads:,} uploads"
+def _filled(uploads: int) -> Starter:
+    name = f"uploadd, {uploads:,} uploads"
+
+    @contender(name)
+    def start(folder: Path) -> Iterator[Server]:
+        with uploadd.DURABLE(folder) as server:
+            small.upload(server, 1, SIZE)
+        with closing(sqlite3.connect(folder / ".uploadd" / "ledger.db")) as db, db:
+            _copy(db, uploads - 1)
+        with uploadd.DURABLE(folder) as server:
+            server.name = name
+            yield server
+
     return start
-
-
-@contextmanager
-def _filled(folder: Path, uploads: int) -> Iterator[Server]:
-    with uploadd.DURABLE(folder) as server:
-        small.upload(server, 1, SIZE)
-    with sqlite3.connect(folder / ".uploadd" / "ledger.db") as db:
-        _copy(db, uploads - 1)
-    db.close()
-    with uploadd.DURABLE(folder) as server:
-        server.name = f"uploadd, {uploads:,} uploads"
-        yield server
 
 
 def _copy(db: sqlite3.Connection, count: int) -> None:

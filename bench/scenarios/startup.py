@@ -39,8 +39,7 @@ def run(bench: Bench) -> None:
                 f"until it listens, with {what}", place, "uploadd durable", "ms", times,
                 better="less", durability="durable", flushes=True, peak_rss=max(memory),
             )  # fmt: skip
-        if not place.on_disk:
-            bench.wipe(place)
+        bench.wipe(place, empty, left)
 
 
 def _kill(server: Server) -> None:

@@ -29,8 +29,9 @@ def run(bench: Bench) -> None:
                     trio.run(core.small_uploads, folder, count, at_once, go)
                     return Part(count, count * 10240)
 
-                return together(server, job)
+                try:
+                    return together(server, job)
+                finally:
+                    bench.wipe(place, folder)
 
             bench.compare(f"10 KiB each, {at_once} at once", place, [server], turn, PER_SECOND)
-        if not place.on_disk:
-            bench.wipe(place)
