@@ -15,7 +15,7 @@ CONF = """\
 daemon off;
 events {{ worker_connections 8192; }}
 http {{
-    access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000;
+    access_log off; sendfile on; keepalive_requests 1000000000;
     client_max_body_size 0; client_body_buffer_size 64k; client_body_temp_path {temp};
     proxy_temp_path {scratch}; fastcgi_temp_path {scratch}; uwsgi_temp_path {scratch};
     scgi_temp_path {scratch};
