@@ -42,4 +42,5 @@ def run(bench: Bench) -> None:
                         ),
                         *(P50, P99),
                         rounds=bench.pick(short=1, full=3),
+                        warm=bench.pick(short=False, full=True),
                     )

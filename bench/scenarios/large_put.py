@@ -15,7 +15,8 @@ def run(bench: Bench) -> None:
     for place in bench.at(TMPFS):
         with bench.servers(
             place,
-            *(uploadd.WRITTEN, uploadd.DURABLE, nginx.nginx, python.copyparty, python.aiohttp),
+            *(uploadd.WRITTEN, uploadd.DURABLE, nginx.nginx),
+            *bench.pick(short=(), full=(python.copyparty, python.aiohttp)),
             raw.SPLICE,
         ) as servers:
             for connections in bench.pick(short=(1, 8), full=(1, 8, 64)):

@@ -17,7 +17,8 @@ def run(bench: Bench) -> None:
     for place in bench.at(TMPFS):
         with bench.servers(
             place,
-            *(uploadd.WRITTEN, uploadd.DURABLE, node.tus_server, python.tuspyserver),
+            *(uploadd.WRITTEN, uploadd.DURABLE, node.tus_server),
+            *bench.pick(short=(), full=(python.tuspyserver,)),
             *bench.foreign("tus"),
             raw.SPLICE,
         ) as servers:

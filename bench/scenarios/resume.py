@@ -27,10 +27,12 @@ ABORT = struct.pack("ii", 1, 0)
 
 def run(bench: Bench) -> None:
     """By tus PATCH beside others, and by WebSocket."""
-    size = bench.pick(short=128, full=256) * MIB
+    size = bench.pick(short=64, full=256) * MIB
     for place in bench.at(TMPFS):
         with bench.servers(
-            place, uploadd.DURABLE, uploadd.WRITTEN, node.tus_server, python.tuspyserver
+            place,
+            *(uploadd.DURABLE, uploadd.WRITTEN, node.tus_server),
+            *bench.pick(short=(), full=(python.tuspyserver,)),
         ) as servers:
             bench.compare(
                 f"tus PATCH of {size // MIB} MiB, reset in the middle",
