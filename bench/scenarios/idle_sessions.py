@@ -12,7 +12,10 @@ from bench.load import ws
 from bench.load.workers import Go, Job, Load, Part, together
 from bench.places import TMPFS
 from bench.proc import rss
+from uploadd.listening import shares
 
+SPARE = 50
+"""Connections of others: a browser of the operator, say."""
 EACH = Measure("KiB", lambda load: load.extra["each"], "less", "resident for each")
 ALL = Measure("MiB", lambda load: load.extra["all"], "less", "resident in all")
 
@@ -21,7 +24,7 @@ def run(bench: Bench) -> None:
     """Measured while they are open, against the same process before them."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     wanted = bench.pick(short=2000, full=10000)
-    sessions = min(wanted, (files - 4096 - 64) // 2 - 100)
+    sessions = min(wanted, shares(files)[0] - SPARE)
     for place in bench.at(TMPFS):
         with bench.servers(place, uploadd.DURABLE, node.ws) as servers:
             bench.compare(
