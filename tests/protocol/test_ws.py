@@ -20,6 +20,7 @@ from uploadd.protocol.wsmessages import (
     Hello,
     Limits,
     Progress,
+    encode,
 )
 from uploadd.protocol.wsstates import LocalError, RefState, SessionState
 
@@ -46,6 +47,11 @@ def one(server: ServerSession) -> dict[str, object]:
     """The only message that the client hears now."""
     (message,) = heard(server)
     return message
+
+
+def tell(server: ServerSession, progress: Progress) -> None:
+    """The shell says where an upload is."""
+    server.progress(progress.upload, encode(progress))
 
 
 def opened(*, anonymous: bool = False, limits: Limits = LIMITS) -> ServerSession:
@@ -92,7 +98,13 @@ def test_a_session_opens_with_hello_and_welcome() -> None:
         "session": "s1",
         "version": "1.0",
         "can": list(CAN),
-        "limits": {"max_chunk": 100, "max_length": None, "initial": 250, "max_refs": 4},
+        "limits": {
+            "max_chunk": 100,
+            "max_length": None,
+            "initial": 250,
+            "max_refs": 4,
+            "max_watched": 1000,
+        },
         "durability": "durable",
     }
 
@@ -157,7 +169,7 @@ def test_our_inputs_are_too_late_without_harm_once_the_session_failed() -> None:
     server.refuse(1, e.NoSpace("full"))
     server.drain(1, 2)
     server.welcome("s", "1", "durable", anonymous=True)
-    server.progress(Progress("u1", 0, 0, "receiving"))
+    tell(server, Progress("u1", 0, 0, "receiving"))
     server.close()
     server.fail(e.ServerBug("again"))
     assert not server.has_output
@@ -593,7 +605,7 @@ def test_a_dropped_ref_keeps_its_place() -> None:
 # --- what is not offered, and what is not of the protocol -----------------------------------
 
 
-@pytest.mark.parametrize("kind", ["watch", "unwatch", "fetch", "credit", "dance"])
+@pytest.mark.parametrize("kind", ["fetch", "credit", "dance"])
 def test_a_type_that_is_not_offered_is_answered_and_the_session_goes_on(kind: str) -> None:
     """The answer has no ref: it is not about the upload of that ref."""
     server = ready()
@@ -747,8 +759,8 @@ def test_only_the_newest_progress_of_an_upload_is_sent() -> None:
     """Progress replaces progress; what is not known is left out."""
     server = opened()
     for n in range(9):
-        server.progress(Progress("u1", n, n + 1, "receiving", "a", None, 7.5))
-    server.progress(Progress("u2", 1, 1, "receiving"))
+        tell(server, Progress("u1", n, n + 1, "receiving", "a", None, 7.5))
+    tell(server, Progress("u2", 1, 1, "receiving"))
     first, second = heard(server)
     assert first == {
         "type": "progress",
@@ -800,7 +812,7 @@ def test_our_own_mistakes_are_exceptions(mistake: Callable[[ServerSession], None
 def test_nothing_is_told_before_welcome() -> None:
     """A shell that speaks before it looked at the token has a bug."""
     with pytest.raises(LocalError):
-        ServerSession(LIMITS).progress(Progress("u", 0, 0, "receiving"))
+        tell(ServerSession(LIMITS), Progress("u", 0, 0, "receiving"))
 
 
 # --- bounds ---------------------------------------------------------------------------------

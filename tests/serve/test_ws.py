@@ -613,7 +613,7 @@ async def test_a_type_that_is_not_known_is_answered_and_the_session_goes_on() ->
     """Somebody newer than we are."""
     async with open_desk() as desk:
         peer = await desk.greeted()
-        await peer.say(type="watch", uploads="all")
+        await peer.say(type="dance", uploads="all")
         error = await peer.hear()
         assert (error["code"], error["final"], "ref" in error) == ("unsupported", False, False)
         await peer.up(name="a")

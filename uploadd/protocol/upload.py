@@ -30,6 +30,7 @@ class State(Enum):
     EXPIRED = "expired"
     DELETED = "deleted"  # was published
     LOST = "lost"  # the medium lost durable bytes: never a smaller offset, always 410
+    FAILED = "failed"  # its sender broke off and cannot come back
 
 
 class Input(Enum):
@@ -42,6 +43,7 @@ class Input(Enum):
     REOPEN = "reopen"  # publishing failed for want of room: complete can be asked again
     PUBLISH = "publish"
     CANCEL = "cancel"
+    FAIL = "fail"
     EXPIRE = "expire"
     DELETE = "delete"
     LOSE = "lose"
@@ -56,6 +58,7 @@ TRANSITIONS: Final[dict[State, dict[Input, State]]] = {
         I.DECLARE: S.RECEIVING,
         I.COMPLETE: S.FINALIZING,
         I.CANCEL: S.CANCELLED,
+        I.FAIL: S.FAILED,
         I.EXPIRE: S.EXPIRED,
         I.LOSE: S.LOST,
     },
@@ -69,6 +72,7 @@ TRANSITIONS: Final[dict[State, dict[Input, State]]] = {
     S.EXPIRED: {},
     S.DELETED: {},
     S.LOST: {},
+    S.FAILED: {},
 }
 
 GONE: Final[dict[State, errors.GoneReason]] = {
@@ -76,6 +80,7 @@ GONE: Final[dict[State, errors.GoneReason]] = {
     S.EXPIRED: "expired",
     S.DELETED: "deleted",
     S.LOST: "lost",
+    S.FAILED: "failed",
 }
 
 
@@ -102,6 +107,8 @@ class Upload:
     key: str | None = None
     digest: bytes | None = None
     """SHA-256 that the whole must have, if the peer declared one."""
+    expected: int | None = None
+    """A guess of the length, for those who watch; nothing else depends on it."""
     created: float = 0.0
     """Seconds since the epoch."""
     modified: float = 0.0
