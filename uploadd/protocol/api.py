@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, cast
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -17,7 +17,9 @@ from msgspec import Meta, Struct
 from uploadd.errors import BadRequest
 from uploadd.protocol.fields import Field
 from uploadd.protocol.heads import Head
-from uploadd.protocol.seen import ENDED, Seen
+from uploadd.protocol.seen import ENDED, Glance, Seen, progress
+from uploadd.protocol.upload import Upload
+from uploadd.protocol.wsmessages import Notice
 
 MAX_WAIT: Final = 60.0
 """Seconds that one question may wait for its answer."""
@@ -27,10 +29,17 @@ CLIENT_ID: Final = "client_id"
 """The parameter that says what ``X-Client-Id`` says, for those who cannot set a field."""
 
 Word: TypeAlias = Literal[
-    *("queued", "receiving", "storing", "verifying", "published"),
-    *("cancelled", "expired", "deleted", "failed"),
+    "queued",
+    "receiving",
+    "storing",
+    "verifying",
+    "published",
+    "cancelled",
+    "expired",
+    "deleted",
+    "failed",
 ]
-assert set(get_args(Word)) == set(Seen)
+"""The values of `Seen`."""
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 
 
@@ -212,7 +221,39 @@ def read_cursor(text: str) -> tuple[float, str]:
     return found
 
 
+COME_BACK: Final[Field] = ("Retry-After", "1")
+"""What goes with an answer that came before its time because the daemon stops."""
+MAX_BODY: Final = 64 * 1024
+"""Bytes of a body that is no file."""
+
+
 # --- what is told -------------------------------------------------------------------------------
+
+
+def shown(upload: Upload, glance: Glance, rate: float, *, mine: bool) -> Shown:
+    """How *upload* stands."""
+    now = progress(upload, glance, rate)
+    return Shown(
+        upload=now.upload,
+        state=cast("Word", str(now.state)),
+        offset=now.offset,
+        held=now.held,
+        received=max(glance.received, now.held),
+        created=upload.created,
+        modified=upload.modified,
+        name=now.name,
+        length=now.length,
+        expected=now.expected,
+        rate=now.rate,
+        media_type=upload.media_type,
+        url=now.url,
+        mine=mine,
+    )
+
+
+def noticed(notice: Notice, *, read: bool) -> Noticed:
+    """*notice*, and whether it was *read*."""
+    return Noticed(**msgspec.structs.asdict(notice), read=read)
 
 
 def told(document: Any, status: int = 200) -> tuple[int, list[Field], bytes]:

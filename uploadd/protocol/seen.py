@@ -49,6 +49,15 @@ _STATES: Final = {
 }
 
 
+KEPT_AS: Final[dict[Seen, frozenset[State]]] = {
+    word: frozenset(state for state, seen in _STATES.items() if seen is word) for word in Seen
+} | {
+    word: frozenset({State.RECEIVING, State.FINALIZING})
+    for word in (Seen.QUEUED, Seen.RECEIVING, Seen.STORING, Seen.VERIFYING)
+}
+"""In which states the ledger may have what stands so."""
+
+
 class Glance(NamedTuple):
     """What is known of an upload beside what is durable."""
 
@@ -81,7 +90,7 @@ def progress(upload: Upload, glance: Glance, rate: float | None = None) -> Progr
         offset=upload.offset,
         held=upload.held.total,
         state=seen(upload, glance),
-        name=_said(upload.name),
+        name=said(upload.name),
         length=upload.length,
         rate=None if rate is None or published else round(rate, 1),
         expected=upload.expected if upload.length is None else None,
@@ -94,6 +103,6 @@ def reason(upload: Upload) -> str | None:
     return GONE.get(upload.state)
 
 
-def _said(name: str | None) -> str | None:
-    # a name from a form may hold lone surrogates, which JSON in UTF-8 cannot say
+def said(name: str | None) -> str | None:
+    """*name* as UTF-8 can say it: one from a form may hold lone surrogates."""
     return None if name is None else name.encode("utf-8", "replace").decode()

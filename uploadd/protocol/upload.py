@@ -6,7 +6,8 @@ What this file must not know: which wire they came by, where the bytes are kept,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -100,15 +101,17 @@ class Upload:
     name: str | None = None
     length: int | None = None
     media_type: str | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
-    echo: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = dataclasses.field(default_factory=dict)
+    echo: dict[str, str] = dataclasses.field(default_factory=dict)
     """What the wire that it began on must say again as it was said."""
     owner: str = ""
     key: str | None = None
     digest: bytes | None = None
     """SHA-256 that the whole must have, if the peer declared one."""
     expected: int | None = None
-    """A guess of the length, for those who watch; nothing else depends on it."""
+    """A guess of the length, for those who watch; nothing else depends on it, nor on the next."""
+    field: str | None = None
+    """The field of the form that it came in."""
     created: float = 0.0
     """Seconds since the epoch."""
     modified: float = 0.0

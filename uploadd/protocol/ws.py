@@ -103,8 +103,7 @@ class ServerSession(Saying):
             case Cancel():
                 return self._cancel(said)
             case Watch() | Unwatch():
-                self._watch(said)
-                return [said]
+                return [said] if self._watch(said) else []
             case Read():
                 return [said]
             case m.Unknown():
@@ -146,13 +145,19 @@ class ServerSession(Saying):
         self._out.forget_ack(said.ref)
         return [said] if self._move(said.ref, then) else []
 
-    def _watch(self, said: Watch | Unwatch) -> None:
+    def _watch(self, said: Watch | Unwatch) -> bool:
+        """Note what is watched; False when it was refused."""
         subjects = (said.uploads,) if isinstance(said.uploads, str) else said.uploads
-        if isinstance(said, Watch):
-            self._see(WatchInput.WATCH, subjects or ())
-            return
-        self._see(WatchInput.UNWATCH, set(self.watched) if subjects is None else subjects)
-        self._out.keep_progress(None if self.watched & {"mine", "all"} else self.watched)
+        if isinstance(said, Unwatch):
+            self._see(WatchInput.UNWATCH, set(self.watched) if subjects is None else subjects)
+            self._out.keep_progress(None if self.watched & {"mine", "all"} else self.watched)
+            return True
+        count = len(self.watched.union(subjects or ()))
+        if count > self._limits.max_watched:
+            self._out.refuse(e.TooMany(f"{count} uploads in one session"), final=False)
+            return False
+        self._see(WatchInput.WATCH, subjects or ())
+        return True
 
     def _chunk(self, message: bytes) -> list[Event]:
         chunk = unpack(message)

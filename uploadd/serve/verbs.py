@@ -15,7 +15,7 @@ from uploadd.claim import Claim
 from uploadd.errors import UploadError
 from uploadd.protocol.checksums import Announced, Checksum
 from uploadd.protocol.requests import Append, Create, is_part
-from uploadd.protocol.upload import Upload
+from uploadd.protocol.upload import Input, Upload
 from uploadd.serve.appending import Body, Holder, holding
 from uploadd.serve.checked import CheckedBody
 from uploadd.serve.exchange import Exchange
@@ -23,8 +23,6 @@ from uploadd.uploads import Uploads
 
 log = logging.getLogger("uploadd.upload")
 CANCEL_SECONDS: Final = 5.0
-OWNER: Final = ""
-"""Nobody is asked for a token yet."""
 Begun: TypeAlias = Callable[[Upload], Awaitable[None]]
 Trailer: TypeAlias = Callable[[Iterable[tuple[bytes, bytes]]], Checksum | None]
 
@@ -55,7 +53,7 @@ class Verbs:
             media_type=ask.media_type,
             metadata=ask.metadata,
             echo=ask.echo,
-            owner=OWNER,
+            owner=exchange.who.owner,
             digest=ask.digest,
         )
         try:
@@ -63,7 +61,7 @@ class Verbs:
         except BaseException:
             if not ask.resumable:
                 with trio.move_on_after(CANCEL_SECONDS, shield=True), suppress(UploadError):
-                    await self._uploads.cancel(upload)
+                    await self._uploads.cancel(upload, Input.FAIL)
             raise
         return upload
 
