@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 from uploadd.ledger import Ledger
-from uploadd.protocol.api import Listing
+from uploadd.protocol.questions import Listing
 from uploadd.protocol.seen import KEPT_AS
 from uploadd.protocol.upload import Upload
 from uploadd.protocol.wsmessages import Notice

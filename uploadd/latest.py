@@ -41,6 +41,7 @@ class Life:
         "number",
         "rate",
         "runs",
+        "shown",
         "state",
         "subjects",
         "upload",
@@ -58,6 +59,8 @@ class Life:
         """As `Watch.moved` saw it last, if anybody watches."""
         self.hurried = self.runs = False
         """Whether its state has changed; whether it was told as moving."""
+        self.shown: tuple[int, Seen] | None = None
+        """What the last round told, if anybody watched."""
         self._text: str | None = None
 
     @property

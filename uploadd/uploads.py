@@ -23,9 +23,9 @@ from uploadd.commit import Commit
 from uploadd.digests import Digests
 from uploadd.ledger import Ledger
 from uploadd.protocol import names
-from uploadd.protocol.api import Listing
+from uploadd.protocol.questions import Listing
 from uploadd.protocol.requests import is_part
-from uploadd.protocol.upload import GONE, Input, State, Upload
+from uploadd.protocol.upload import GONE, Input, State, Upload, gone
 from uploadd.store.contract import Store
 
 ROOM_AGE: Final = 1.0
@@ -203,8 +203,7 @@ class Uploads(Claims):
             raise errors.Conflict(f"another upload is being put together from {upload.id}")
         if upload.id in self._ending:
             await self.commit.forget(upload)  # there was no room; nobody is told before there is
-        why = GONE[upload.check(what)]
-        reason = errors.Gone(f"upload {upload.id} was {why}", reason=why)
+        reason = gone(upload.id, GONE[upload.check(what)])
         while claims := list(self._claims.get(upload.id, ())):  # more may come while we wait
             for claim in claims:
                 claim.stop(reason)

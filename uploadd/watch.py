@@ -160,8 +160,8 @@ class Watch:
 
     def tie(self, upload: Upload, subject: str) -> None:
         """Tell of *upload* those, too, who watch *subject*."""
-        self.life(upload).subjects.append(subject)
         self.moved(upload)
+        self._lives[upload.id].subjects.append(subject)
 
     def noted(self, owner: str, notice: Notice) -> None:
         """An upload of *owner* has ended, and that is remembered."""
@@ -233,14 +233,23 @@ class Watch:
             life.hurried = False
             self.number += 1
             life.number = self.number
-            for subject in life.subjects:
-                for watcher in self._watchers.get(subject, ()):
-                    watcher.mark(life)
+            if self._is_watched(life):
+                self._tell(life)
             if not life.goes_on and self._lives.get(id) is life:
                 del self._lives[id]
                 self._past.append(life)
         if not self._dirty:
             self._wake = trio.Event()
+
+    def _tell(self, life: Life) -> None:
+        """Let those who watch it know, if there is something to see."""
+        shown = life.upload.held.total, life.seen()
+        if shown == life.shown:
+            return
+        life.shown = shown
+        for subject in life.subjects:
+            for watcher in self._watchers.get(subject, ()):
+                watcher.mark(life)
 
     def _is_watched(self, life: Life) -> bool:
         return any(subject in self._watchers for subject in life.subjects)
@@ -254,4 +263,5 @@ class Watch:
         for id, life in self._lives.items():
             if life.runs:
                 life.stale()
+                life.shown = None
                 self._dirty[id] = life

@@ -142,6 +142,7 @@ class Desk:
         await peer.ended.wait()
         peer.session._receivings.clear()
         await (await self.greeted()).up(name="other")  # the last batch is remembered until the next
+        await trio.sleep(1)  # those who watch were told of it
         self.uploads.watch._past.clear()
         gc.collect()
         assert upload not in self.uploads._live

@@ -277,6 +277,7 @@ async def test_info_tells_limits_and_protocols() -> None:
             "max_length": 10**12,
             "initial": 1 << 20,
             "max_refs": 7,
+            "max_watched": 1000,
         }
         assert told["protocols"]["uploadd.v1"]["path"] == "/-/ws"
 

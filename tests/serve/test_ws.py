@@ -40,8 +40,14 @@ async def test_who_says_hello_is_welcome() -> None:
             "type": "welcome",
             "session": "s0",
             "version": "1",
-            "can": ["upload", "resume", "key", "crc32", "flush", "sha-256"],
-            "limits": {"max_chunk": MIB, "max_length": None, "initial": MIB, "max_refs": 256},
+            "can": ["upload", "resume", "key", "crc32", "flush", "watch", "notices", "sha-256"],
+            "limits": {
+                "max_chunk": MIB,
+                "max_length": None,
+                "initial": MIB,
+                "max_refs": 256,
+                "max_watched": 1000,
+            },
             "durability": "durable",
         }
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from uploadd.protocol import api
+from uploadd.protocol import api, questions
 from uploadd.protocol.fields import Field
 
 Schema = dict[str, Any]
@@ -76,7 +76,7 @@ _WHOSE: Final = _query("of", _choice("mine", "all"), "whose uploads; all if not 
 _WAITING: Final = (
     _query(
         "wait",
-        {"type": "number", "minimum": 0, "maximum": api.MAX_WAIT},
+        {"type": "number", "minimum": 0, "maximum": questions.MAX_WAIT},
         "seconds to wait for something new; without `after`, for any change from now on",
     ),
     _query(
@@ -146,7 +146,12 @@ OPERATIONS: Final = (
             _query("name", {"type": "string"}, "those whose name holds this, in any case"),
             _query(
                 "limit",
-                {"type": "integer", "minimum": 1, "maximum": api.MAX_PAGE, "default": api.PAGE},
+                {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": questions.MAX_PAGE,
+                    "default": questions.PAGE,
+                },
                 "at most so many",
             ),
             _query("cursor", _TEXT, "`next` of the page before"),

@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from uploadd.protocol import api
+from uploadd.protocol import questions
 from uploadd.protocol.heads import Head
 from uploadd.protocol.seen import Glance, Seen, progress, reason
 from uploadd.protocol.upload import Upload
@@ -53,7 +53,7 @@ class Told(Struct, omit_defaults=True):
 
 def client_id(head: Head) -> str | None:
     """Whom a socket that *head* asks for wants to hear of; None: nobody.  Raises BadRequest."""
-    return api.client_id(head, api.query_of(head.target.partition("?")[2]))
+    return questions.client_id(head, questions.query_of(head.target.partition("?")[2]))
 
 
 def told(upload: Upload, glance: Glance, client: str) -> str:

@@ -85,6 +85,12 @@ GONE: Final[dict[State, errors.GoneReason]] = {
 }
 
 
+def gone(id: str, reason: errors.GoneReason) -> errors.Gone:
+    """That upload *id* is no more."""
+    told = "failed: its sender broke off" if reason == "failed" else f"was {reason}"
+    return errors.Gone(f"upload {id} {told}", reason=reason)
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """Where a published upload lies: path below the store's root, and what identifies it."""
@@ -137,7 +143,7 @@ class Upload:
         if after is not None:
             return after
         if (reason := GONE.get(self.state)) is not None:
-            raise errors.Gone(f"upload {self.id} was {reason}", reason=reason)
+            raise gone(self.id, reason)
         raise errors.Conflict(f"upload {self.id} is {self.state.value}", offset=self.offset)
 
     def move(self, what: Input) -> None:

@@ -6,10 +6,11 @@ import trio
 
 from uploadd import errors
 from uploadd.auth import Operation, Who, anonymous, is_of
-from uploadd.protocol import api, openapi
-from uploadd.protocol.api import Listed, Listing, Notices, Query, Shown, Waiting
+from uploadd.protocol import api, openapi, questions
+from uploadd.protocol.api import Listed, Notices, Shown
 from uploadd.protocol.heads import Head
 from uploadd.protocol.origins import check_page
+from uploadd.protocol.questions import Listing, Query, Waiting
 from uploadd.protocol.routes import Conversation, Route
 from uploadd.protocol.upload import State, Upload
 from uploadd.serve.events import Events
@@ -30,19 +31,19 @@ class Api:
     async def converse(self, exchange: Exchange, head: Head, to: Route) -> None:
         """Answer *exchange*, whose *head* leads *to* somewhere here.  Raises UploadError."""
         check_page(head, self._rules.origins)
-        query = api.query_of(to.query)
-        exchange.who = anonymous(api.client_id(head, query))
+        query = questions.query_of(to.query)
+        exchange.who = anonymous(questions.client_id(head, query))
         match to.conversation:
             case Conversation.STATUS:
-                await self._status(exchange, to.upload or "", api.waiting(query))
+                await self._status(exchange, to.upload or "", questions.waiting(query))
             case Conversation.REMOVE | Conversation.CANCEL:
                 await self._end(exchange, to)
             case Conversation.LISTING:
-                await self._list(exchange, api.listing(query))
+                await self._list(exchange, questions.listing(query))
             case Conversation.ACTIVE:
-                await self._active(exchange, api.listing(query))
+                await self._active(exchange, questions.listing(query))
             case Conversation.EVENTS:
-                asked = api.watching(head, query, self._rules.max_watched)
+                asked = questions.watching(head, query, self._rules.max_watched)
                 await self._events.stream(exchange, asked)
             case Conversation.NOTICES:
                 await self._notices(exchange, query)
@@ -117,7 +118,7 @@ class Api:
         self._permit(asked, who)
         found, last = await self._uploads.page(asked, who.owner if asked.mine else None)
         shown = [self._shown(upload, who) for upload in found]
-        next = None if last is None else api.cursor(*last)
+        next = None if last is None else questions.cursor(*last)
         listed = [one for one in shown if one.state in asked.states]
         await exchange.answer(*api.told(Listed(listed, next)))
 
@@ -136,7 +137,7 @@ class Api:
         return who.owner
 
     async def _notices(self, exchange: Exchange, query: Query) -> None:
-        only_unread = api.unread(query)
+        only_unread = questions.unread(query)
         kept = await self._uploads.archive.notices(self._owner(exchange.who), unread=only_unread)
         told = [api.noticed(one.notice, read=one.read) for one in kept]
         unread = sum(not one.read for one in kept)

@@ -12,7 +12,7 @@ from uploadd import errors
 from uploadd.assembling import Assembling
 from uploadd.auth import anonymous
 from uploadd.budget import Budget
-from uploadd.protocol import api, assets, cors, dialects, pages, put, tus
+from uploadd.protocol import assets, cors, dialects, pages, put, questions, tus
 from uploadd.protocol.dialects import SPEAKERS, Dialect, spoken
 from uploadd.protocol.form import Form, stored
 from uploadd.protocol.heads import Head
@@ -61,7 +61,7 @@ class Conversations:
     async def converse(self, exchange: Exchange, head: Head, to: Route) -> None:
         """Answer *exchange*, whose *head* leads *to* somewhere.  Raises UploadError."""
         exchange.common = cors.fields(head, self._rules.origins)
-        exchange.who = anonymous(api.client_id(head, {}))
+        exchange.who = anonymous(questions.client_id(head, {}))
         match to.conversation:
             case Conversation.FRONT if assets.wants_page(head.fields):
                 await self._asset(exchange, head, "index.html")
@@ -136,7 +136,7 @@ class Conversations:
         await exchange.answer(*stored(files, page=page))
 
     async def _posted(self, exchange: Exchange, head: Head, to: Route) -> None:
-        exchange.who = anonymous(api.client_id(head, api.query_of(to.query)))
+        exchange.who = anonymous(questions.client_id(head, questions.query_of(to.query)))
         said, form = posted(head), Form(head)
         post = Post(self._uploads, self._budget, exchange, form, said, self._names)
         await exchange.answer(*stored(await post.store(), page=False))

@@ -11,7 +11,7 @@ from uploadd import errors
 from uploadd.auth import Access, Operation, Who
 from uploadd.latest import EVERYBODY, of_owner, of_upload
 from uploadd.protocol import sse
-from uploadd.protocol.api import Watching
+from uploadd.protocol.questions import Watching
 from uploadd.protocol.wsmessages import Gone, encode
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.looking import Bell, Names, Waiters
@@ -81,9 +81,10 @@ class Events:
     ) -> AsyncGenerator[bytes, None]:
         yield first + self._told(watcher)
         while watcher.subjects and not self._waiters.draining:
-            with trio.move_on_after(sse.HEARTBEAT):
+            with trio.move_on_after(sse.HEARTBEAT) as silence:
                 await bell.rung()
-            yield self._told(watcher) or sse.COMMENT
+            if (news := self._told(watcher)) or silence.cancelled_caught:
+                yield news or sse.COMMENT
         yield sse.RETRY
 
     def _told(self, watcher: Watcher) -> bytes:

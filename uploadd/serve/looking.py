@@ -12,7 +12,7 @@ import trio
 from uploadd import errors
 from uploadd.auth import Access, Operation, Who, ends
 from uploadd.protocol.requests import UPLOAD_ID
-from uploadd.protocol.upload import GONE, State, Upload
+from uploadd.protocol.upload import GONE, State, Upload, gone
 from uploadd.uploads import Uploads
 
 MAX_NAMES: Final = 10_000
@@ -25,7 +25,7 @@ def present(upload: Upload) -> Upload:
     if upload.state in _UNKNOWN:
         raise errors.NotFound(f"there is no upload {upload.id}")
     if (reason := GONE.get(upload.state)) is not None:
-        raise errors.Gone(f"upload {upload.id} was {reason}", reason=reason)
+        raise gone(upload.id, reason)
     return upload
 
 

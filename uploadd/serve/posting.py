@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from contextlib import AsyncExitStack, suppress
 
+import trio
+
 from uploadd import errors
 from uploadd.budget import Budget, Share
 from uploadd.latest import of_session
@@ -80,7 +82,9 @@ class Post(FormUpload):
                     await self._uploads.complete(found)
             if found.state is State.PUBLISHED:
                 return found
-            await self._uploads.cancel(found, Input.FAIL)
+            with suppress(errors.Gone):  # its own exchange may be faster
+                await self._uploads.cancel(found, Input.FAIL)
+            await trio.lowlevel.checkpoint()
         return None
 
     async def _publish(self) -> None:
