@@ -11,6 +11,7 @@ import msgspec
 
 from uploadd.protocol import api, questions
 from uploadd.protocol.fields import Field
+from uploadd.protocol.seen import Seen
 
 Schema = dict[str, Any]
 _TEXT: Final[Schema] = {"type": "string"}
@@ -140,7 +141,7 @@ OPERATIONS: Final = (
             _WHOSE,
             _query(
                 "state",
-                {"type": "string", "pattern": "^[a-z]+(,[a-z]+)*$"},
+                {"type": "array", "minItems": 1, "items": _choice(*Seen)},
                 "those in one of these states (with commas); all that are not gone if not said",
             ),
             _query("name", {"type": "string"}, "those whose name holds this, in any case"),
@@ -154,7 +155,11 @@ OPERATIONS: Final = (
                 },
                 "at most so many",
             ),
-            _query("cursor", _TEXT, "`next` of the page before"),
+            _query(
+                "cursor",
+                {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"},
+                "`next` of the page before",
+            ),
             *_CLIENT,
         ),
         (Answer(200, "one page", "Listed"),),
@@ -222,6 +227,7 @@ _BODIES: Final[dict[str, Schema]] = {
         "type": "object",
         "required": ["file"],
         "properties": {"file": {"type": "string", "format": "binary"}},
+        "propertyNames": {"minLength": 1},
     },
     "application/json": {"$ref": f"{_SCHEMAS}Read"},
 }
@@ -269,12 +275,14 @@ def _described(operation: Operation) -> dict[str, Any]:
 
 def _param(operation: Operation, param: Param) -> dict[str, Any]:
     required = param.place == "path" or (operation.id, param.name) in REQUIRED
+    commas = {"explode": False} if param.schema.get("type") == "array" else {}
     return {
         "name": param.name,
         "in": param.place,
         "required": required,
         "description": param.what,
         "schema": param.schema,
+        **commas,
     }
 
 

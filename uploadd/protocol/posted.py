@@ -43,6 +43,8 @@ def posted(head: Head) -> Posted:
     upload_id = None if name is None else name.decode("ascii")
     if upload_id is not None and not _UPLOAD_ID.fullmatch(upload_id):
         raise BadRequest("X-Upload-Id has 1 to 128 letters, digits, and . _ ~ -")
+    if socket is not None and not 0 < len(socket) <= 255:
+        raise BadRequest("X-Socket-Id has 1 to 255 characters")
     sizes = {}
     for part, header in SIZES.items():
         if (said := head.get(header)) is not None:

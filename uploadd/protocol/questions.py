@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from uploadd.errors import BadRequest
+from uploadd.errors import BadRequest, NotFound
 from uploadd.protocol.heads import Head
 from uploadd.protocol.seen import ENDED, Seen
 
@@ -65,11 +65,12 @@ def query_of(text: str) -> Query:
 
 def client_id(head: Head, query: Query) -> str | None:
     """How the client calls itself.  Raises BadRequest."""
-    said = head.get(b"x-client-id")
-    text = said.decode("latin-1") if said is not None else _one(query, CLIENT_ID)
-    if text is not None and not 0 < len(text) <= 255:
-        raise BadRequest("a client id has 1 to 255 characters")
-    return text
+    said, asked = head.get(b"x-client-id"), _one(query, CLIENT_ID)
+    told = None if said is None else said.decode("latin-1")
+    for text in (told, asked):
+        if text is not None and not 0 < len(text) <= 255:
+            raise BadRequest("a client id has 1 to 255 characters")
+    return asked if told is None else told
 
 
 def waiting(query: Query) -> Waiting:
@@ -82,7 +83,7 @@ def waiting(query: Query) -> Waiting:
 
 
 def listing(query: Query) -> Listing:
-    """Which uploads are wanted.  Raises BadRequest."""
+    """Which uploads are wanted.  Raises BadRequest, or NotFound for a cursor that leads nowhere."""
     words = [word for text in query.get("state", []) for word in text.split(",")]
     if unknown := set(words) - set(Seen):
         raise BadRequest(f"no upload is ever {min(unknown)[:40]!r}", hint=", ".join(Seen))
@@ -125,14 +126,14 @@ def cursor(created: float, id: str) -> str:
 
 
 def read_cursor(text: str) -> tuple[float, str]:
-    """What `cursor` made.  Raises BadRequest."""
+    """What `cursor` made.  Raises NotFound: no page begins there."""
     try:
         packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         found = msgspec.json.decode(packed, type=tuple[float, str])
     except (ValueError, msgspec.MsgspecError, RecursionError) as error:
-        raise BadRequest("this cursor is not one of ours") from error
+        raise NotFound("no page begins at this cursor") from error
     if not math.isfinite(found[0]):
-        raise BadRequest("this cursor is not one of ours")
+        raise NotFound("no page begins at this cursor")
     return found
 
 
