@@ -190,7 +190,7 @@ class FrontDoor:
         return client
 
     async def _session(self, stream: trio.abc.Stream, upgrade: Upgrade, id: str) -> None:
-        share = self._budget.share()
+        share = self._budget.share(joined=False)  # it may only watch
         reader = FrameReader(Judge(max_binary=share.max_chunk + MAX_HEADER))
         gate = Gate(stream, reader, share, message_seconds=self._rules.message)
         try:
@@ -210,7 +210,7 @@ class FrontDoor:
             share.close()
 
     async def _plain_socket(self, stream: trio.abc.Stream, upgrade: Upgrade, client: str) -> None:
-        share = self._budget.share()
+        share = self._budget.share(joined=False)  # it may only watch
         reader = FrameReader(Judge(max_binary=plainsocket.MAX_HEARD))
         gate = Gate(stream, reader, share, message_seconds=self._rules.message)
         try:

@@ -210,6 +210,7 @@ class Session:
                 receiving.end()
 
     def _begin(self, begin: Begin) -> None:
+        self.share.join()
         self._set_max_chunk()
         if (older := self._receivings.get(begin.ref)) is not None:
             older.end()
