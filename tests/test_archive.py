@@ -206,7 +206,8 @@ async def test_a_ledger_of_every_older_version_is_brought_up_to_date(tmp_path: P
         db.commit()
         db.close()
         ledger = Ledger(str(path))
-        assert [page[-1:] for page in await pages(Archive(ledger), EVERYTHING)] == [["u"]]
+        [page] = await pages(Archive(ledger), EVERYTHING)
+        assert page[0] == "u"
         await ledger.commit(entries(published(f"v{older}", owner=MINE)))
         assert len(await Archive(ledger).notices(MINE, unread=True)) == 1
         await ledger.aclose()

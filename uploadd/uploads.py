@@ -52,6 +52,7 @@ class Uploads(Claims):
         self._keys: WeakValueDictionary[tuple[str, str], Upload] = WeakValueDictionary()
         self.digests = Digests(store)
         self.archive = Archive(ledger)
+        self._doomed: set[str] = set()  # somebody has asked for their end
         self._room = (0, float("-inf"))
 
     # --- create and find --------------------------------------------------------------------
@@ -204,11 +205,17 @@ class Uploads(Claims):
         if upload.id in self._ending:
             await self.commit.forget(upload)  # there was no room; nobody is told before there is
         reason = gone(upload.id, GONE[upload.check(what)])
-        while claims := list(self._claims.get(upload.id, ())):  # more may come while we wait
-            for claim in claims:
-                claim.stop(reason)
-            await self._let_go(upload, claims)
-        upload.move(what)
+        if what is Input.FAIL and upload.id in self._doomed:
+            return  # that is why it broke off
+        self._doomed.add(upload.id)
+        try:
+            while claims := list(self._claims.get(upload.id, ())):  # more may come while we wait
+                for claim in claims:
+                    claim.stop(reason)
+                await self._let_go(upload, claims)
+            upload.move(what)
+        finally:
+            self._doomed.discard(upload.id)
         await self._end(upload)
 
     async def _end(self, upload: Upload) -> None:

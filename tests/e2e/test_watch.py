@@ -39,13 +39,25 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
         assert "Traceback" not in daemon.log, daemon.log
 
 
+OPEN: Final[list[socket.socket | http.client.HTTPConnection | http.client.HTTPResponse]] = []
+
+
+@pytest.fixture(autouse=True)
+def connections() -> Iterator[None]:
+    """Close what a test has opened."""
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
 class Listener:
     """A stream of events, read line by line."""
 
     def __init__(self, daemon: Daemon, path: str, **fields: str) -> None:
-        self.connection = http.client.HTTPConnection(*daemon.address, timeout=WAIT)
-        self.connection.request("GET", path, headers=fields)
-        self.answer = self.connection.getresponse()
+        connection = http.client.HTTPConnection(*daemon.address, timeout=WAIT)
+        connection.request("GET", path, headers=fields)
+        self.answer = connection.getresponse()
+        OPEN.extend([connection, self.answer])
         assert self.answer.status == 200, self.answer.read()
         assert self.answer.getheader("Content-Type") == "text/event-stream"
         self.last = ""
@@ -75,11 +87,17 @@ class Listener:
         raise AssertionError(heard)
 
 
+def dial(daemon: Daemon) -> socket.socket:
+    """A connection."""
+    OPEN.append(connection := socket.create_connection(daemon.address, timeout=WAIT))
+    return connection
+
+
 class Sender:
     """A PUT that stops wherever it is told to."""
 
     def __init__(self, daemon: Daemon, name: str, length: int, **fields: str) -> None:
-        self.socket = socket.create_connection(daemon.address, timeout=WAIT)
+        self.socket = dial(daemon)
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         head = f"PUT /{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{lines}\r\n"
         self.socket.sendall(head.encode())
@@ -131,7 +149,7 @@ def test_a_poll_waits_for_a_form_of_somebody_else(daemon: Daemon) -> None:
     """By the name that its client chose; and the list of those that run has it."""
     body, kind = form("file", "a.bin", bytes(3 * MIB))
     head = f"POST /api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
-    poster = socket.create_connection(daemon.address, timeout=WAIT)
+    poster = dial(daemon)
     poster.sendall(f"{head}Content-Type: {kind}\r\nX-Upload-Id: upload-1\r\n\r\n".encode())
     poster.sendall(body[:MIB])
     seen: list[dict[str, Any]] = []
@@ -215,12 +233,14 @@ def test_a_stop_ends_streams_at_once_and_a_restart_remembers_how_things_ended(
     assert b"201" in sender.answer()
     listener = Listener(daemon, "/api/events?upload=all")
     mine = Listener(daemon, "/api/events?upload=mine", **{"X-Client-Id": SECRET})
-    kind, notice = mine.event() or ("", {})
-    assert (kind, notice["state"], notice["name"]) == ("notice", "published", "a.bin")
+    notice = mine.until(type="notice")[-1]
+    assert (notice["state"], notice["name"]) == ("published", "a.bin")
     began = time.monotonic()
     daemon.signal(signal.SIGTERM)
-    assert listener.event() is None
-    assert mine.event() is None
+    while listener.event() is not None:
+        pass
+    while mine.event() is not None:
+        pass
     assert daemon.wait() == 0
     assert time.monotonic() - began < WAIT
     daemon.start()
