@@ -179,6 +179,25 @@ async def test_cancel_means_gone() -> None:
 
 
 @virtual
+async def test_who_cancels_a_body_that_comes_is_not_overtaken_by_its_breaking_off() -> None:
+    """It was cancelled, it did not fail; the sender hears why."""
+    async with open_house() as house:
+        viewer = await house.desk.greeted()
+        await viewer.say(type="watch", uploads="all")
+        poster = house.call()
+        await poster.say(put(b"/x", bytes(1000))[:-500])
+        id = (await viewer.hear())["upload"]
+        answer = await house.call().ask(
+            get(f"/api/upload/{id}".encode(), method=b"DELETE"), "DELETE"
+        )
+        assert answer.status == 204
+        assert (await poster.answer("PUT")).status == 410
+        while (heard := await viewer.hear())["type"] != "gone":
+            pass
+        assert heard["reason"] == "cancelled"
+
+
+@virtual
 async def test_a_complete_upload_is_deleted_and_not_cancelled() -> None:
     """Its file goes."""
     async with open_house() as house:
