@@ -259,9 +259,11 @@ class Watch:
         return bool(self._watchers) and any(life.runs for life in self._lives.values())
 
     def _slow_down(self) -> None:
-        """Nothing has moved for a while: tell that."""
+        """Nothing has moved for a while: tell that, until it was told that nothing moves."""
+        now = trio.current_time()
         for id, life in self._lives.items():
             if life.runs:
+                life.runs = life.rate.at(now) > 0
                 life.stale()
                 life.shown = None
                 self._dirty[id] = life
