@@ -19,7 +19,11 @@ from uploadd.protocol.wsmessages import (
     Finish,
     Hello,
     Limits,
+    Notice,
     Progress,
+    Read,
+    Unwatch,
+    Watch,
     encode,
 )
 from uploadd.protocol.wsstates import LocalError, RefState, SessionState
@@ -772,6 +776,60 @@ def test_only_the_newest_progress_of_an_upload_is_sent() -> None:
         "rate": 7.5,
     }
     assert second["upload"] == "u2"
+
+
+def test_what_is_watched_is_asked_for_and_bounded() -> None:
+    """One too many is refused and changes nothing; the same again is no more."""
+    server = opened(limits=Limits(100, None, 250, 4, 2))
+    assert say(server, type="watch", uploads=["a", "b"]) == [Watch(("a", "b"))]
+    assert say(server, type="watch", uploads=["b"]) == [Watch(("b",))]
+    assert say(server, type="watch", uploads=["c"]) == []
+    told = one(server)
+    assert (told["code"], told["final"], "ref" in told) == ("too-many", False, False)
+    assert server.watched == {"a", "b"}
+    assert say(server, type="unwatch", uploads=["a"]) == [Unwatch(("a",))]
+    assert say(server, type="watch", uploads="all") == [Watch("all")]
+    assert say(server, type="unwatch") == [Unwatch()]
+    assert server.watched == set()
+    assert say(server, type="read", notices="all") == [Read("all")]
+
+
+def test_who_unwatches_does_not_hear_what_was_not_said_yet() -> None:
+    """But for what is watched in another way."""
+    server = opened()
+    say(server, type="watch", uploads=["u1", "u2"])
+    for id in ("u1", "u2"):
+        tell(server, Progress(id, 0, 0, "receiving"))
+    say(server, type="unwatch", uploads=["u1"])
+    assert one(server)["upload"] == "u2"
+    say(server, type="watch", uploads="mine")
+    tell(server, Progress("u2", 0, 0, "receiving"))
+    say(server, type="unwatch", uploads=["u2"])
+    assert one(server)["upload"] == "u2"
+
+
+def test_an_upload_that_is_gone_is_watched_no_more() -> None:
+    """Its progress is not said behind it; a notice is, and an objection ends nothing."""
+    server = opened()
+    say(server, type="watch", uploads=["u1"])
+    tell(server, Progress("u1", 0, 0, "receiving"))
+    server.unwatched("u1", "cancelled")
+    server.notice(Notice("n", "u1", "failed", 1.0))
+    server.object(e.Forbidden("not for you"))
+    gone, notice, error = heard(server)
+    assert gone == {"type": "gone", "upload": "u1", "reason": "cancelled"}
+    assert (notice["type"], notice["notice"]) == ("notice", "n")
+    assert (error["code"], error["final"]) == ("forbidden", False)
+    assert server.watched == set()
+    assert server.closing is None
+
+
+@pytest.mark.parametrize("uploads", [None, "some", [""], ["a" * 256], [1], {}])
+def test_what_cannot_be_watched_is_not_of_the_protocol(uploads: object) -> None:
+    """Nor is a watch of nothing said."""
+    server = opened()
+    assert say(server, type="watch", uploads=uploads) == []
+    assert fails(server, 4400)
 
 
 def test_the_last_acks_go_out_before_the_error_that_ends_the_session() -> None:
