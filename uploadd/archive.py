@@ -61,7 +61,7 @@ class Archive:
                 f"SELECT {', '.join(COLUMNS)} FROM (SELECT * FROM uploads "
                 f"WHERE {whose}{_PLACE} {_ORDER} LIMIT {SCAN}) "
                 f"WHERE state IN ({', '.join('?' * len(states))}) "
-                f"AND instr(folded(name), ?) > 0 {_ORDER} LIMIT ?",
+                "AND instr(folded(name), ?) > 0 LIMIT ?",  # in the order of what is looked at
                 (*owners, *place, *states, asked.name.casefold(), asked.limit),
             ).fetchall()
             if len(rows) == asked.limit:
