@@ -36,6 +36,7 @@ class Life:
 
     __slots__ = (
         "_glance",
+        "_held",
         "_text",
         "hurried",
         "number",
@@ -48,7 +49,7 @@ class Life:
     )
 
     def __init__(self, upload: Upload, glance: Callable[[Upload], Glance]) -> None:
-        self.upload, self._glance = upload, glance
+        self.upload, self._glance, self._held = upload, glance, upload.held
         self.rate = Rate(trio.current_time(), upload.held.total)
         self.subjects = [of_upload(upload.id), EVERYBODY]
         if upload.owner:
@@ -91,6 +92,14 @@ class Life:
         if state is State.RECEIVING:
             return self._glance(self.upload).held
         return state is State.FINALIZING
+
+    def moved(self) -> None:
+        """Its durable bytes or its state may have changed."""
+        held = self.upload.held
+        if held is not self._held:
+            self._held = held
+            self.rate.moved(trio.current_time(), held.total)
+        self._text = None
 
     def stale(self) -> None:
         """What was made to be told is not the newest any more."""

@@ -28,6 +28,8 @@ INTERVAL: Final = 0.2
 """Seconds between two rounds that nobody hurries."""
 TELLINGS: Final = 1500.0
 """Watchers told in a second, all together: what follows costs the loop a tenth of its time."""
+PER_TELLING: Final = 30
+"""Uploads that cost as much to tell of as to wake one who is told."""
 KEPT: Final = 1000
 """Uploads that have ended, or rest, and are remembered for watchers who come back."""
 PACE: Final = 1.0
@@ -110,7 +112,7 @@ class Watcher:
         taken = sorted(self._pending.values(), key=lambda life: life.number)
         self._pending.clear()
         if taken:
-            self._watch.told()
+            self._watch.told(len(taken))
         if self._behind is not None:
             since, self._behind = self._behind, None
             for life in self._watch.changed(self.subjects, since):
@@ -139,7 +141,7 @@ class Watch:
         self._lives: dict[str, Life] = {}
         self._past: deque[Life] = deque(maxlen=KEPT)  # nobody has them in hand any more
         self._dirty: dict[str, Life] = {}
-        self._told = 0
+        self._told = 0.0
         self._wake, self._hurry = trio.Event(), trio.Event()
 
     # --- for those who move uploads: never wait -------------------------------------------------
@@ -150,10 +152,10 @@ class Watch:
         if life is None:
             life = self._lives[upload.id] = Life(upload, self.glance)
         else:
-            life.rate.moved(trio.current_time(), upload.held.total)
-        life.stale()
+            life.moved()
+        if not self._dirty:
+            self._wake.set()
         self._dirty[upload.id] = life
-        self._wake.set()
         if self._is_watched(life) and (state := life.seen()) is not life.state:
             life.state, life.hurried = state, True
             self._hurry.set()
@@ -196,9 +198,9 @@ class Watch:
         found.sort(key=lambda life: life.number)
         return found
 
-    def told(self) -> None:
-        """A watcher was told something."""
-        self._told += 1
+    def told(self, count: int) -> None:
+        """A watcher was told of *count* uploads."""
+        self._told += 1 + count / PER_TELLING
 
     # --- the rounds -----------------------------------------------------------------------------
 
@@ -219,7 +221,7 @@ class Watch:
             at = trio.current_time()
             if at >= due:
                 full = at
-            self._told = 0
+            self._told = 0.0
             self._round(hurried=at < due)
 
     def _round(self, *, hurried: bool) -> None:
@@ -252,7 +254,7 @@ class Watch:
                 watcher.mark(life)
 
     def _is_watched(self, life: Life) -> bool:
-        return any(subject in self._watchers for subject in life.subjects)
+        return not self._watchers.keys().isdisjoint(life.subjects)
 
     def _runs(self) -> bool:
         """Whether somebody was told that something moves."""
