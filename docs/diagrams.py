@@ -1,4 +1,4 @@
-"""Writes the computed sections of docs/protocol.md: state diagrams, tables, the chunk in hex.
+"""Writes the computed sections of docs/protocol.md and docs/api.md: diagrams, tables, hex.
 
     python docs/diagrams.py            rewrite what lies between the marks
     python docs/diagrams.py --check    exit with 1 when that would change anything
@@ -20,18 +20,23 @@ from uploadd import errors as e
 from uploadd.errors import UploadError
 from uploadd.protocol import wsmessages as m
 from uploadd.protocol.answers import ANSWERS
-from uploadd.protocol.ws import CAN, MIN_ANONYMOUS_KEY
+from uploadd.protocol.openapi import OPERATIONS
+from uploadd.protocol.seen import MEANING
+from uploadd.protocol.ws import CAN
+from uploadd.protocol.wsbegin import MIN_ANONYMOUS_KEY
 from uploadd.protocol.wschunks import Chunk, pack
 from uploadd.protocol.wsstates import (
     CLIENT_REFS,
     SERVER_REFS,
     SESSION,
+    WATCHES,
     RefInput,
     RefState,
     SessionState,
+    WatchState,
 )
 
-PAGE: Final = Path(__file__).with_name("protocol.md")
+PAGES: Final = [Path(__file__).with_name(name) for name in ("protocol.md", "api.md")]
 SECTION: Final = re.compile(r"<!-- computed: ([a-z-]+) -->\n(.*?)<!-- end -->\n", re.DOTALL)
 
 # --- what a client does about an error; a test sees to it that every error is in one of these ---
@@ -42,6 +47,7 @@ WHAT_TO_DO: Final[dict[type[UploadError], str]] = {
     e.Unauthorised: "get a new token, open a new session",
     e.OriginNotAllowed: "tell the user: the operator must allow this origin",
     e.HostNotAllowed: "tell the user: the operator must allow this host name",
+    e.Forbidden: "tell the user: the operator does not let everybody see this",
     e.TooSlow: "open a new session and resume",
     e.TooMany: "of a ref: begin again when another has ended; of a session: open a new one later",
     e.TooLarge: "tell the user: the file is over `limits.max_length`",
@@ -129,6 +135,42 @@ def ref() -> str:
     return diagram(CLIENT_REFS, RefState.ABSENT)
 
 
+def watch() -> str:
+    """The states of a watch; the same at both ends."""
+    return diagram(WATCHES, WatchState.UNWATCHED)
+
+
+def seen() -> str:
+    """How an upload can stand."""
+    return table(["state", "what it means"], [[f"`{word}`", MEANING[word]] for word in MEANING])
+
+
+def operations() -> str:
+    """Everything under ``/api``, one line each."""
+    rows = [
+        [f"[`{op.method} {op.path}`](#{op.id})", op.what.partition(". ")[0].rstrip(".")]
+        for op in OPERATIONS
+    ]
+    return table(["what", "does"], rows)
+
+
+def parameters() -> str:
+    """Each operation with its parameters and its good answers."""
+    out = ""
+    for op in OPERATIONS:
+        rows = [[f"`{param.name}`", param.place, param.what] for param in op.params]
+        good = "; ".join(
+            f"{answer.status}"
+            + (f" `{answer.schema}`" if answer.schema else "")
+            + f": {answer.what}"
+            for answer in op.answers
+        )
+        body = f"Body: `{op.body}`. " if op.body else ""
+        out += f"### {op.id}\n\n`{op.method} {op.path}`: {op.what}\n\n"
+        out += f"{table(['parameter', 'in', ''], rows)}\n{body}Answer: {good}.\n\n"
+    return out
+
+
 def server_ref() -> str:
     """What the server makes of what a client says of a ref."""
     asked = (RefInput.BEGIN, RefInput.CHUNK, RefInput.FINISH, RefInput.CANCEL)
@@ -172,7 +214,8 @@ def limits() -> str:
         ["`ref`", f"0 … {m.MAX_CLIENT_REF} (2³¹−1); the others belong to the server"],
         ["`name`", f"{m.MAX_NAME} bytes of UTF-8"],
         ["`media_type`, `client`", "255 characters"],
-        ["`upload`", "1 … 255 characters"],
+        ["`upload`, a member of `uploads` or `notices`", "1 … 255 characters"],
+        ["`client_id`", f"1 … 255 characters; to own something at least {MIN_ANONYMOUS_KEY}"],
         ["`key`", f"1 … 255 characters; without a token at least {MIN_ANONYMOUS_KEY}"],
         ["`digest`", ", ".join(f"`{alg}`" for alg in m.DIGEST_SIZES)],
     ]
@@ -210,12 +253,16 @@ def chunk() -> str:
 SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "session": session,
     "ref": ref,
+    "watch": watch,
+    "seen": seen,
     "server-ref": server_ref,
     "errors": errors,
     "closes": closes,
     "limits": limits,
     "can": can,
     "chunk": chunk,
+    "operations": operations,
+    "parameters": parameters,
 }
 
 
@@ -228,12 +275,14 @@ def computed(page: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """See the module."""
-    old = PAGE.read_text(encoding="utf-8")
-    new = computed(old)
-    if arguments == ["--check"]:
-        return int(new != old)
-    PAGE.write_text(new, encoding="utf-8")
-    return 0
+    stale = False
+    for path in PAGES:
+        old = path.read_text(encoding="utf-8")
+        new = computed(old)
+        stale = stale or new != old
+        if arguments != ["--check"]:
+            path.write_text(new, encoding="utf-8")
+    return int(stale and arguments == ["--check"])
 
 
 if __name__ == "__main__":

@@ -210,3 +210,21 @@ async def test_it_never_deadlocks(steps: list[tuple[int, str, int]]) -> None:
         for share in shares:
             share.close()
         assert (budget.used, budget.moving) == (0, 0)
+
+
+async def test_a_share_that_takes_no_part_takes_nothing_from_the_others() -> None:
+    """Until it joins, once; closing it gives back what it had."""
+    budget = Budget(64 << 20)
+    first = budget.share()
+    before = first.max_chunk
+    others = [budget.share(joined=False) for _ in range(64)]
+    assert first.max_chunk == before
+    for share in others:
+        share.join()
+        share.join()
+    joined = first.max_chunk
+    assert joined < before
+    for share in others:
+        share.close()
+        share.close()
+    assert first.max_chunk == before

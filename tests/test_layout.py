@@ -24,7 +24,7 @@ RINGS: tuple[tuple[str, ...], ...] = (
     ("protocol",),
     (
         *("store", "ledger", "latest", "watch", "hooks", "auth", "systemd", "metrics"),
-        *("allocator", "budget", "rows"),
+        *("allocator", "budget", "rows", "database", "archive"),
     ),
     ("commit", "work", "claim", "claims", "digests", "uploads", "recovery"),
     ("intake", "assembling"),

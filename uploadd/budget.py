@@ -30,10 +30,15 @@ class Budget:
         fair = self.total // (4 * max(1, self._shares))
         return max(min(fair, self._max_chunk), min(MIN_CHUNK, self._max_chunk))
 
-    def share(self) -> Share:
-        """The share of a new session; `Share.close` gives it back."""
-        self._shares += 1
-        return Share(self)
+    def share(self, *, joined: bool = True) -> Share:
+        """The share of a new session; `Share.close` gives it back.
+
+        Not *joined*, it takes nothing from the others until it does: it may never send anything.
+        """
+        share = Share(self)
+        if joined:
+            share.join()
+        return share
 
     @property
     def _crowded(self) -> bool:
@@ -56,7 +61,13 @@ class Share:
         """Of messages that are not whole yet."""
         self.moving = 0
         """Taken, and not written yet."""
-        self._closed = False
+        self._closed = self._joined = False
+
+    def join(self) -> None:
+        """It means to send: from now on there is one more to share with.  Idempotent."""
+        if not self._joined and not self._closed:
+            self._joined = True
+            self._budget._shares += 1
 
     def hold(self, count: int) -> None:
         """Messages that are not whole hold *count* bytes now."""
@@ -96,5 +107,5 @@ class Share:
         if not self._closed:
             self.hold(0)
             self._closed = True
-            self._budget._shares -= 1
+            self._budget._shares -= self._joined
             self._budget._waiting.unpark_all()

@@ -15,8 +15,10 @@ from uploadd import errors
 from uploadd.claim import Claim
 from uploadd.commit import Commit
 from uploadd.errors import StoreError, UploadError
+from uploadd.protocol.seen import Glance
 from uploadd.protocol.upload import Input, Run, State, Upload
 from uploadd.store.contract import Store
+from uploadd.watch import Watch
 
 LET_GO: Final = 1.0
 """Seconds that an old holder has to be released in; after that it is stuck in the disk."""
@@ -39,9 +41,12 @@ class Claims(ABC):
         self._ending: dict[str, Upload] = {}  # gone, and the ledger does not know it yet
         self._movements: dict[str, set[trio.Event]] = {}
         self._pins: Counter[str] = Counter()
+        self._checking: Counter[str] = Counter()
+        self.watch = Watch(self._glance)
         self.interruptible: set[Claim] = set()
         """Claims whose holders can go on later: a daemon that stops need not wait for them."""
         commit.moved, commit.failed = self._moved, self._failed
+        commit.noted = self.watch.noted
 
     @abstractmethod
     async def _end(self, upload: Upload) -> None:
@@ -90,6 +95,7 @@ class Claims(ABC):
         """Open the run of a claim on an upload that was just created: nothing is to wait for."""
         claim.upload.fence += 1
         claim.run = self._run(claim.upload)
+        self.watch.moved(claim.upload)
 
     async def settle(self, claim: Claim) -> None:
         """Wait for the older claims, make their bytes durable, open the run at the true offset.
@@ -106,6 +112,7 @@ class Claims(ABC):
         upload.move(Input.CLAIM)
         upload.fence += 1
         claim.run = self._run(upload)
+        self.watch.moved(upload)
 
     async def retrieve(self, upload: Upload, *, ends: bool) -> None:
         """Make `offset` the place where the next append will go on: what was taken is flushed.
@@ -163,6 +170,7 @@ class Claims(ABC):
         claims.remove(claim)
         if not claims:
             del self._claims[upload.id]
+            self.watch.moved(upload)
             if upload.state is State.RECEIVING:
                 upload.modified = self._now()
                 self.commit.release(upload)
@@ -170,10 +178,29 @@ class Claims(ABC):
     def _moved(self, upload: Upload) -> None:
         if upload.state is not State.RECEIVING:
             self._ending.pop(upload.id, None)
+        self.watch.moved(upload)
         for claim in list(self._claims.get(upload.id, ())):
             claim.moved()
         for event in self._movements.pop(upload.id, ()):
             event.set()
+
+    def _glance(self, upload: Upload) -> Glance:
+        """What those who watch *upload* see of it beside what is durable."""
+        claims, checking = self._claims.get(upload.id), upload.id in self._checking
+        received = claims[-1].run.received if claims else 0
+        return Glance(max(received, upload.held.end), bool(claims), checking)
+
+    @contextmanager
+    def checking(self, upload: Upload) -> Iterator[None]:
+        """Tell those who watch that *upload* is compared with its digest while the block runs."""
+        self._checking[upload.id] += 1
+        self.watch.moved(upload)
+        try:
+            yield
+        finally:
+            self._checking[upload.id] -= 1
+            self._checking += Counter()
+            self.watch.moved(upload)
 
     @contextmanager
     def pinned(self, ids: Collection[str]) -> Iterator[None]:

@@ -21,6 +21,7 @@ from uploadd.errors import NoSpace, StoreError, UploadError
 from uploadd.ledger import Ledger
 from uploadd.protocol.extents import NOTHING
 from uploadd.protocol.upload import Input, Published, State, Upload
+from uploadd.protocol.wsmessages import Notice
 from uploadd.rows import Entries, Event, row
 from uploadd.store.contract import MediumFailed, Publication, Store
 from uploadd.work import Agenda, Leftovers, Work
@@ -36,7 +37,7 @@ class Commit:
     """Run `run` in the daemon's nursery; everybody else calls the verbs.
 
     *moved* is told of every upload whose durable offset or state changed, *failed* of every one
-    that the medium refused: on the loop, once a batch.  They must not raise.
+    that the medium refused, *noted* of notices: on the loop, once a batch.  They must not raise.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Commit:
         self._flush_bytes, self._flush_interval = flush_bytes, flush_interval
         self.moved: Callable[[Upload], None] = lambda upload: None
         self.failed: Callable[[Upload, UploadError], None] = lambda upload, error: None
+        self.noted: Callable[[str, Notice], None] = lambda owner, notice: None
         self._agenda = Agenda()
         self._alone: set[str] = set()
         self._long = trio.CapacityLimiter(LONG_FLUSHES)
@@ -112,10 +114,7 @@ class Commit:
             raise copy(refusal)
 
     async def forget(self, upload: Upload) -> None:
-        """Remember the end of an upload that is gone, then remove its bytes.
-
-        Durable when it returns; the bytes go soon after.
-        """
+        """Remember the end of an upload, durable when it returns; its bytes go soon after."""
         work = self._agenda.work(upload)
         work.save = work.remove = True
         await self._agenda.done(work)
@@ -224,6 +223,8 @@ class Commit:
             entries.rows.append(row(work.upload, held, self._ledger.boot))
             if work.event is not None:
                 entries.events.append(work.event)
+            if work.remove:
+                entries.note(work.upload, self._now())
         if not entries:
             return
         try:
@@ -234,6 +235,8 @@ class Commit:
         for work in writing:
             work.upload.hold(work.newly)
             work.upload.enrolled = True
+        for owner, notice in entries.notices:
+            self.noted(owner, notice)
 
     async def _record(self, entries: Entries, works: list[Work]) -> None:
         """Commit.  Without room, what is gone makes some: nobody wants its bytes any more."""
@@ -291,7 +294,7 @@ class Commit:
         """To the claims first: nobody hears that it is durable before the offset says so."""
         if isinstance(work.error, StoreError):
             self.failed(work.upload, copy(work.error))  # each is told its own offset
-        else:
+        elif not (work.remove and work.upload.state is State.PUBLISHED):  # that was told before
             self.moved(work.upload)
         for then in work.then:
             then(work.error)

@@ -21,6 +21,7 @@ import trio
 from uploadd import __version__, errors
 from uploadd.allocator import collect_seldom, keep_buffers
 from uploadd.assembling import Assembling
+from uploadd.auth import Access, lists_everybody
 from uploadd.budget import Budget
 from uploadd.commit import Commit
 from uploadd.config import Config
@@ -56,8 +57,9 @@ async def serve(config: Config, *, on_ready: Callable[[str], None]) -> None:
         async with trio.open_nursery() as services:
             await services.start(uploads.commit.run)
             await services.start(assembling.run)
+            await services.start(uploads.watch.run)
             services.start_soon(_keep_alive, door)
-            services.start_soon(_expire, uploads, config.storage.keep_unfinished)
+            services.start_soon(_expire, uploads, config)
             listeners = await listen(config.server.host, config.server.port)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 on_ready(base_url(listeners[0]))
@@ -170,6 +172,11 @@ def _rules(config: Config) -> Rules:
         keep_unfinished=config.storage.keep_unfinished,
         max_sessions=limits.max_sessions,
         max_refs=limits.max_refs,
+        max_watched=limits.max_watched,
+        max_events=limits.max_events,
+        access=Access(
+            listing=lists_everybody(config.access.list, config.server.host, config.server.names)
+        ),
         head=times.head,
         handshake=times.handshake,
         hello=times.hello,
@@ -184,15 +191,17 @@ def _rules(config: Config) -> Rules:
 # --- stopping -------------------------------------------------------------------------------------
 
 
-async def _expire(uploads: Uploads, keep: float) -> None:
-    """Remove what nobody went on with for *keep* seconds."""
+async def _expire(uploads: Uploads, config: Config) -> None:
+    """Remove what nobody went on with, and old notices."""
+    keep, notices = config.storage.keep_unfinished, config.storage.keep_notices
     while True:
         try:
             if count := await uploads.sweep(time.time() - keep):
                 log.info("%d unfinished uploads have expired", count)
+            await uploads.archive.forget(time.time() - notices)
         except errors.UploadError as error:
             log.warning("cannot expire uploads: %s", error)
-        await trio.sleep(min(SWEEP_INTERVAL, keep))
+        await trio.sleep(min(SWEEP_INTERVAL, keep, notices))
 
 
 async def _keep_alive(door: FrontDoor) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, Self, TypeAlias
 
-GoneReason: TypeAlias = Literal["cancelled", "taken-over", "expired", "deleted", "lost"]
+GoneReason: TypeAlias = Literal["cancelled", "taken-over", "expired", "deleted", "lost", "failed"]
 
 
 class UploadError(Exception):
@@ -34,8 +34,6 @@ class UploadError(Exception):
 
 
 # --- the peer must change something -------------------------------------------------------
-
-
 class ClientError(UploadError):
     """The peer asked for something that cannot be; asking again changes nothing."""
 
@@ -115,6 +113,12 @@ class Unauthorised(ClientError):
     """A token is needed, or the one given is not good."""
 
     code = "token"
+
+
+class Forbidden(ClientError):
+    """Known who asks, and it is not for them (``auth.may`` has said so)."""
+
+    code = "forbidden"
 
 
 class TooSlow(ClientError):
@@ -220,8 +224,6 @@ class ChecksumUnsupported(ClientError):
 
 
 # --- the peer must ask again ----------------------------------------------------------------
-
-
 class Conflict(UploadError):
     """True a moment ago, not now: ask for the state and go on from there."""
 
@@ -267,8 +269,6 @@ class HolderStuck(Conflict):
 
 
 # --- we failed --------------------------------------------------------------------------------
-
-
 class StoreError(UploadError):
     """The medium failed; what was acknowledged is still held."""
 

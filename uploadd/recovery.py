@@ -52,6 +52,7 @@ async def recover(store: Store, ledger: Ledger, *, now: Callable[[], float] = ti
             report.unfinished.append(upload.id)
             continue
         entries.rows.append(row(upload, upload.held, ledger.boot))
+        entries.note(upload, now())
         where = report.published if upload.state is State.PUBLISHED else report.unfinished
         (report.lost if upload.state is State.LOST else where).append(upload.id)
     if entries:

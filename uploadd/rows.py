@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
+from uploadd.auth import PROVEN
+from uploadd.protocol import pages
 from uploadd.protocol.extents import Extents
+from uploadd.protocol.seen import said
 from uploadd.protocol.upload import Identity, Published, State, Upload
+from uploadd.protocol.wsmessages import Notice
+from uploadd.store.contract import MediumFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +34,58 @@ class Entries:
 
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    notices: list[tuple[str, Notice]] = field(default_factory=list)
+    """Each with its owner."""
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.events)
 
+    def note(self, upload: Upload, now: float) -> None:
+        """*upload* has ended: its owner should know, if anybody can say that it is theirs."""
+        if upload.owner.startswith(PROVEN) and upload.state in NOTED:
+            self.notices.append((upload.owner, notice(upload, now)))
 
-SCHEMA_VERSION: Final = 3
 
-SCHEMA: Final = """
+NOTED: Final = {
+    State.PUBLISHED: "published",
+    State.EXPIRED: "expired",
+    State.FAILED: "failed",
+    State.LOST: "failed",
+}
+"""What somebody who was away wants to know; who cancels or deletes knows it."""
+MOST_NOTICES: Final = 100
+"""Of one owner; the oldest go."""
+
+
+def notice(upload: Upload, now: float) -> Notice:
+    """How *upload* has ended: the same id however often it is said."""
+    told = NOTED[upload.state]
+    published = upload.state is State.PUBLISHED
+    url = pages.file_path(upload.id, upload.name) if published else None
+    name = said(upload.name)
+    return Notice(f"{upload.id}.{told}", upload.id, told, now, name, upload.length, url)
+
+
+SCHEMA_VERSION: Final = 4
+_NOTICES: Final = """
+CREATE TABLE notices (
+    notice  TEXT PRIMARY KEY,
+    owner   TEXT NOT NULL,
+    upload  TEXT NOT NULL,
+    state   TEXT NOT NULL,
+    created REAL NOT NULL,
+    name    TEXT,
+    length  INTEGER,
+    url     TEXT,
+    read    INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX notices_owner ON notices (owner, created);
+CREATE INDEX uploads_listed ON uploads (created, id);
+CREATE INDEX uploads_owned ON uploads (owner, created, id) WHERE owner <> '';
+"""
+
+SCHEMA: Final = (
+    """
 CREATE TABLE uploads (
     id         TEXT PRIMARY KEY,
     state      TEXT NOT NULL,
@@ -65,21 +115,50 @@ CREATE TABLE outbox (
     created REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
+    + _NOTICES
+)
 UPGRADES: Final = {
     1: "ALTER TABLE uploads ADD COLUMN echo TEXT NOT NULL DEFAULT '{}';",
     2: "ALTER TABLE uploads ADD COLUMN mark BLOB;",
+    3: _NOTICES,
 }
 """What leads from each older version to the next."""
 COLUMNS: Final = (
     *("id", "state", "held", "fence", "name", "length", "media_type", "metadata", "owner"),
     *("key", "digest", "created", "modified", "path", "inode", "boot", "echo", "mark"),
 )
+_CHANGING: Final = [c for c in COLUMNS if c not in ("id", "owner", "created")]  # or indexes move
 SAVE: Final = (
     f"INSERT INTO uploads ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
-    f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in COLUMNS[1:])} "
+    f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in _CHANGING)} "
     "WHERE excluded.fence >= uploads.fence"
 )
 LOOK: Final = f"SELECT {', '.join(COLUMNS)} FROM uploads WHERE "
+
+
+def write(db: sqlite3.Connection, entries: Entries) -> None:
+    """Write *entries*, inside a transaction of the caller's.  Raises MediumFailed."""
+    saved = db.executemany(SAVE, entries.rows).rowcount if entries.rows else 0
+    if saved != len(entries.rows):
+        raise MediumFailed("a row was written under an older fence: two daemons?")
+    db.executemany(
+        "INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?)",
+        [(e.id, e.upload, e.kind, e.created) for e in entries.events],
+    )
+    if entries.notices:
+        _write_notices(db, entries.notices)
+
+
+def _write_notices(db: sqlite3.Connection, notices: Sequence[tuple[str, Notice]]) -> None:
+    db.executemany(
+        "INSERT OR IGNORE INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
+        [(n.notice, who, n.upload, n.state, n.at, n.name, n.length, n.url) for who, n in notices],
+    )
+    db.executemany(
+        "DELETE FROM notices WHERE owner = ? AND notice NOT IN (SELECT notice FROM notices "
+        "WHERE owner = ? ORDER BY created DESC LIMIT ?)",
+        [(owner, owner, MOST_NOTICES) for owner in {owner for owner, _ in notices}],
+    )
 
 
 def row(upload: Upload, held: Extents, boot: str) -> tuple[Any, ...]:

@@ -151,6 +151,15 @@ class Storage(Struct, frozen=True, kw_only=True):
     """Bytes of the disk that uploads leave free."""
     keep_unfinished: Seconds = 7 * 86400.0
     """Seconds after which an upload that nobody went on with is removed."""
+    keep_notices: Seconds = 30 * 86400.0
+    """Seconds for which is kept how an upload ended, for its owner."""
+
+
+class Access(Struct, frozen=True, kw_only=True):
+    """Who may see what."""
+
+    list: Literal["everybody", "nobody", "auto"] = "auto"
+    """Who may see everybody's uploads; auto: everybody on a daemon for this computer alone."""
 
 
 class Durability(Struct, frozen=True, kw_only=True):
@@ -177,6 +186,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     """WebSocket sessions at one time."""
     max_refs: Count = 256
     """Uploads and fetches alive in one session."""
+    max_watched: Count = 1000
+    """Uploads that one session or stream may watch by their ids."""
+    max_events: Count = 1000
+    """Streams of events, and questions that wait for their answer, at one time."""
     max_chunk: Annotated[int, read_size, Meta(ge=16 * KIB, le=16 * MIB)] = MIB
     """Bytes of the largest chunk; less is granted when many sessions share the memory."""
 
@@ -214,6 +227,7 @@ class Config(Struct, frozen=True, kw_only=True):
 
     server: Server = Server()
     storage: Storage = Storage()
+    access: Access = Access()
     durability: Durability = Durability()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()

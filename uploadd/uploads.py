@@ -6,6 +6,7 @@ moves an offset (in the group commit) is the line that tells the claims of that 
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -16,14 +17,16 @@ from weakref import WeakValueDictionary
 import trio
 
 from uploadd import errors
+from uploadd.archive import Archive, Page
 from uploadd.claim import Claim
 from uploadd.claims import Claims
 from uploadd.commit import Commit
 from uploadd.digests import Digests
 from uploadd.ledger import Ledger
 from uploadd.protocol import names
+from uploadd.protocol.questions import Listing
 from uploadd.protocol.requests import is_part
-from uploadd.protocol.upload import Input, State, Upload
+from uploadd.protocol.upload import GONE, Input, State, Upload, gone
 from uploadd.store.contract import Store
 
 ROOM_AGE: Final = 1.0
@@ -49,6 +52,8 @@ class Uploads(Claims):
         self._live: WeakValueDictionary[str, Upload] = WeakValueDictionary()
         self._keys: WeakValueDictionary[tuple[str, str], Upload] = WeakValueDictionary()
         self.digests = Digests(store)
+        self.archive = Archive(ledger)
+        self._doomed: set[str] = set()  # somebody has asked for their end
         self._room = (0, float("-inf"))
 
     # --- create and find --------------------------------------------------------------------
@@ -124,6 +129,11 @@ class Uploads(Claims):
         found = [self._adopt(upload) for upload, _ in await self._ledger.unfinished()]
         return [upload for upload in found if upload is not None]
 
+    async def page(self, asked: Listing, owner: str | None) -> Page:
+        """As `Archive.page`, with the one object of each upload."""
+        found = await self.archive.page(asked, owner)
+        return found._replace(uploads=[self._adopt(upload) or upload for upload in found.uploads])
+
     def _adopt(self, found: Upload | None) -> Upload | None:
         """The one object of an upload read from the ledger."""
         if found is None:
@@ -151,9 +161,11 @@ class Uploads(Claims):
         if is_part(upload.echo):
             raise errors.NotAppendable(f"upload {upload.id} is a part: others are made of it")
         with claim.working() if claim is not None else nullcontext():
+            self.watch.moved(upload)  # all is here
             wanted = digest or upload.digest
             if wanted is not None and upload.length is not None:
-                await self.digests.check(upload, upload.length, wanted, claim)
+                with self.checking(upload):
+                    await self.digests.check(upload, upload.length, wanted, claim)
             if upload.length == 0:
                 await self.store.write(upload.id, 0, [b""], whole=True)
             await self.commit.publish(upload, self._path(upload))
@@ -167,25 +179,45 @@ class Uploads(Claims):
         if "{date}" in self._template:
             values["date"] = time.strftime("%Y-%m-%d", time.gmtime(upload.created))
         if "{subject}" in self._template:
-            values["subject"] = names.sanitise(upload.owner, "anon")
+            values["subject"] = _subject(upload)
         return names.expand(self._template, **values)
 
-    async def cancel(self, upload: Upload) -> None:
+    async def digest(self, upload: Upload) -> bytes | None:
+        """The SHA-256 of a complete upload: as it was declared and compared, else computed."""
+        if upload.state is not State.PUBLISHED or upload.published is None:
+            return None
+        if upload.digest is None:
+            place, length = upload.published, upload.length or 0
+            fd = await self.store.open_published(place, length)
+            try:
+                upload.digest = await self.digests.read(fd, length)
+            finally:
+                with trio.CancelScope(shield=True):  # the last close may free a large file
+                    await trio.to_thread.run_sync(os.close, fd)
+        return upload.digest
+
+    async def cancel(self, upload: Upload, what: Input = Input.CANCEL) -> None:
         """End an unfinished upload; its bytes are removed.  Durable when it returns.
 
+        *what* is FAIL when nobody wanted that.
         Raises Gone, Conflict once it is complete, HolderStuck, StoreError.
         """
         self._check_free(upload)
         if upload.id in self._ending:
             await self.commit.forget(upload)  # there was no room; nobody is told before there is
-        upload.check(Input.CANCEL)
-        reason = errors.Gone(f"upload {upload.id} was cancelled", reason="cancelled")
-        while claims := list(self._claims.get(upload.id, ())):  # more may come while we wait
-            for claim in claims:
-                claim.stop(reason)
-            await self._let_go(upload, claims)
-        self._check_free(upload)  # again: somebody may have come while we waited
-        upload.move(Input.CANCEL)
+        reason = gone(upload.id, GONE[upload.check(what)])
+        if what is Input.FAIL and upload.id in self._doomed:
+            return  # that is why it broke off
+        self._doomed.add(upload.id)
+        try:
+            while claims := list(self._claims.get(upload.id, ())):  # more may come while we wait
+                for claim in claims:
+                    claim.stop(reason)
+                await self._let_go(upload, claims)
+            self._check_free(upload)  # again: somebody may have come while we waited
+            upload.move(what)
+        finally:
+            self._doomed.discard(upload.id)
         await self._end(upload)
 
     def _check_free(self, upload: Upload) -> None:
@@ -223,3 +255,9 @@ class Uploads(Claims):
                 await self._end(upload)
                 count += 1
         return count
+
+
+def _subject(upload: Upload) -> str:
+    """Who began *upload*, as the name of a folder; anonymous owners are secrets of a kind."""
+    anonymous = upload.owner.startswith(("@", "?"))
+    return names.sanitise("" if anonymous else upload.owner, "anon")

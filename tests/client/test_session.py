@@ -29,7 +29,7 @@ from uploadd.client import (
 from uploadd.client.conversation import QUIET_SECONDS, SILENT_SECONDS
 from uploadd.client.errors import WrongAddress
 from uploadd.client.session import AT_ONCE, FIRST_PATIENCE
-from uploadd.protocol.ws import MIN_ANONYMOUS_KEY
+from uploadd.protocol.wsbegin import MIN_ANONYMOUS_KEY
 from uploadd.protocol.wschunks import Chunk
 from uploadd.protocol.wsmessages import Digest
 

@@ -353,7 +353,7 @@ def test_a_refused_ref_can_be_cancelled(daemon: Daemon) -> None:
 def test_what_is_not_known_ends_nothing(daemon: Daemon) -> None:
     """Types to come are answered; members to come are ignored; reserved ones are not."""
     with open_session(daemon) as session:
-        for kind in ("watch", "unwatch", "fetch", "credit", "dance"):
+        for kind in ("fetch", "credit", "dance"):
             session.say(kind, ref=1)
             error = session.hear("error")
             assert (error["code"], error["final"], "ref" in error) == ("unsupported", False, False)

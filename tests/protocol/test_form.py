@@ -62,7 +62,7 @@ def test_what_was_put_into_a_form_comes_out_in_any_pieces(
     events = read(*data.draw(chunked(whole)))
     expected: list[Event] = [Value("a", "ö")]
     for number, one in enumerate(files):
-        begins = FileBegins(f"{number}.bin", "", None)
+        begins = FileBegins(f"{number}.bin", "", None, "f")
         expected += [begins, *([one] if one else []), FileEnds()]
     assert events == [*expected, Value("a", "ö")]
 
@@ -128,7 +128,7 @@ def test_the_folders_of_a_file_are_told_apart_from_its_name() -> None:
         ("", None, ""),
     ):
         [begins, *_] = read(part(f'name="f"; filename="{told}"', b""), END)
-        assert begins == FileBegins(name, path, None)
+        assert begins == FileBegins(name, path, None, "f")
 
 
 def test_a_path_in_a_field_is_about_an_only_file() -> None:

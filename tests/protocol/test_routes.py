@@ -33,6 +33,16 @@ TABLE = [
     (f"/f/{ID}/a.txt", {"GET", "HEAD", "OPTIONS"}, Conversation.DOWNLOAD),
     ("/-/ws", {"GET", "OPTIONS"}, Conversation.SESSION),
     ("/-/info", {"GET", "HEAD", "OPTIONS"}, Conversation.INFO),
+    ("/-/openapi.json", {"GET", "HEAD", "OPTIONS"}, Conversation.OPENAPI),
+    ("/api/upload", {"POST", "OPTIONS"}, Conversation.POSTED),
+    (f"/api/upload/{ID}/status", {"GET", "HEAD", "OPTIONS"}, Conversation.STATUS),
+    ("/api/upload/my-1.x~_/status", {"GET", "HEAD", "OPTIONS"}, Conversation.STATUS),
+    (f"/api/upload/{ID}/cancel", {"POST", "OPTIONS"}, Conversation.CANCEL),
+    ("/api/uploads", {"GET", "HEAD", "OPTIONS"}, Conversation.LISTING),
+    ("/api/uploads/active", {"GET", "HEAD", "OPTIONS"}, Conversation.ACTIVE),
+    ("/api/events", {"GET", "HEAD", "OPTIONS"}, Conversation.EVENTS),
+    ("/api/notices", {"GET", "HEAD", "OPTIONS"}, Conversation.NOTICES),
+    ("/api/notices/read", {"POST", "OPTIONS"}, Conversation.READ),
     ("/-/uploadd.js", {"GET", "HEAD", "OPTIONS"}, Conversation.ASSET),
     ("/-/uploadd.d.ts", {"GET", "HEAD", "OPTIONS"}, Conversation.ASSET),
 ]
@@ -53,6 +63,17 @@ def test_each_path_has_its_methods(
     found = route(head(method, path))
     assert found.conversation is (Conversation.OPTIONS if method == "OPTIONS" else conversation)
     assert set(found.allowed) == methods
+
+
+def test_an_upload_is_shown_and_ended_at_one_path() -> None:
+    """Named by its id or by what its client chose, as it is written."""
+    for name in (ID, "1", "a.b_c~d-e", "x" * 128):
+        for method, what in (("GET", Conversation.STATUS), ("DELETE", Conversation.REMOVE)):
+            found = route(head(method, f"/api/upload/{name}?wait=1"))
+            assert (found.conversation, found.upload, found.query) == (what, name, "wait=1")
+    for name in ("", "a%20b", "a/b", "x" * 129, "a:b"):
+        with pytest.raises((NotFound, MethodNotAllowed)):
+            route(head("GET", f"/api/upload/{name}"))
 
 
 def test_options_for_the_whole_server_names_every_method() -> None:

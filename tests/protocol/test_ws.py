@@ -19,7 +19,12 @@ from uploadd.protocol.wsmessages import (
     Finish,
     Hello,
     Limits,
+    Notice,
     Progress,
+    Read,
+    Unwatch,
+    Watch,
+    encode,
 )
 from uploadd.protocol.wsstates import LocalError, RefState, SessionState
 
@@ -46,6 +51,11 @@ def one(server: ServerSession) -> dict[str, object]:
     """The only message that the client hears now."""
     (message,) = heard(server)
     return message
+
+
+def tell(server: ServerSession, progress: Progress) -> None:
+    """The shell says where an upload is."""
+    server.progress(progress.upload, encode(progress))
 
 
 def opened(*, anonymous: bool = False, limits: Limits = LIMITS) -> ServerSession:
@@ -92,7 +102,13 @@ def test_a_session_opens_with_hello_and_welcome() -> None:
         "session": "s1",
         "version": "1.0",
         "can": list(CAN),
-        "limits": {"max_chunk": 100, "max_length": None, "initial": 250, "max_refs": 4},
+        "limits": {
+            "max_chunk": 100,
+            "max_length": None,
+            "initial": 250,
+            "max_refs": 4,
+            "max_watched": 1000,
+        },
         "durability": "durable",
     }
 
@@ -157,7 +173,7 @@ def test_our_inputs_are_too_late_without_harm_once_the_session_failed() -> None:
     server.refuse(1, e.NoSpace("full"))
     server.drain(1, 2)
     server.welcome("s", "1", "durable", anonymous=True)
-    server.progress(Progress("u1", 0, 0, "receiving"))
+    tell(server, Progress("u1", 0, 0, "receiving"))
     server.close()
     server.fail(e.ServerBug("again"))
     assert not server.has_output
@@ -593,7 +609,7 @@ def test_a_dropped_ref_keeps_its_place() -> None:
 # --- what is not offered, and what is not of the protocol -----------------------------------
 
 
-@pytest.mark.parametrize("kind", ["watch", "unwatch", "fetch", "credit", "dance"])
+@pytest.mark.parametrize("kind", ["fetch", "credit", "dance"])
 def test_a_type_that_is_not_offered_is_answered_and_the_session_goes_on(kind: str) -> None:
     """The answer has no ref: it is not about the upload of that ref."""
     server = ready()
@@ -747,8 +763,8 @@ def test_only_the_newest_progress_of_an_upload_is_sent() -> None:
     """Progress replaces progress; what is not known is left out."""
     server = opened()
     for n in range(9):
-        server.progress(Progress("u1", n, n + 1, "receiving", "a", None, 7.5))
-    server.progress(Progress("u2", 1, 1, "receiving"))
+        tell(server, Progress("u1", n, n + 1, "receiving", "a", None, 7.5))
+    tell(server, Progress("u2", 1, 1, "receiving"))
     first, second = heard(server)
     assert first == {
         "type": "progress",
@@ -760,6 +776,60 @@ def test_only_the_newest_progress_of_an_upload_is_sent() -> None:
         "rate": 7.5,
     }
     assert second["upload"] == "u2"
+
+
+def test_what_is_watched_is_asked_for_and_bounded() -> None:
+    """One too many is refused and changes nothing; the same again is no more."""
+    server = opened(limits=Limits(100, None, 250, 4, 2))
+    assert say(server, type="watch", uploads=["a", "b"]) == [Watch(("a", "b"))]
+    assert say(server, type="watch", uploads=["b"]) == [Watch(("b",))]
+    assert say(server, type="watch", uploads=["c"]) == []
+    told = one(server)
+    assert (told["code"], told["final"], "ref" in told) == ("too-many", False, False)
+    assert server.watched == {"a", "b"}
+    assert say(server, type="unwatch", uploads=["a"]) == [Unwatch(("a",))]
+    assert say(server, type="watch", uploads="all") == [Watch("all")]
+    assert say(server, type="unwatch") == [Unwatch()]
+    assert server.watched == set()
+    assert say(server, type="read", notices="all") == [Read("all")]
+
+
+def test_who_unwatches_does_not_hear_what_was_not_said_yet() -> None:
+    """But for what is watched in another way."""
+    server = opened()
+    say(server, type="watch", uploads=["u1", "u2"])
+    for id in ("u1", "u2"):
+        tell(server, Progress(id, 0, 0, "receiving"))
+    say(server, type="unwatch", uploads=["u1"])
+    assert one(server)["upload"] == "u2"
+    say(server, type="watch", uploads="mine")
+    tell(server, Progress("u2", 0, 0, "receiving"))
+    say(server, type="unwatch", uploads=["u2"])
+    assert one(server)["upload"] == "u2"
+
+
+def test_an_upload_that_is_gone_is_watched_no_more() -> None:
+    """Its progress is not said behind it; a notice is, and an objection ends nothing."""
+    server = opened()
+    say(server, type="watch", uploads=["u1"])
+    tell(server, Progress("u1", 0, 0, "receiving"))
+    server.unwatched("u1", "cancelled")
+    server.notice(Notice("n", "u1", "failed", 1.0))
+    server.object(e.Forbidden("not for you"))
+    gone, notice, error = heard(server)
+    assert gone == {"type": "gone", "upload": "u1", "reason": "cancelled"}
+    assert (notice["type"], notice["notice"]) == ("notice", "n")
+    assert (error["code"], error["final"]) == ("forbidden", False)
+    assert server.watched == set()
+    assert server.closing is None
+
+
+@pytest.mark.parametrize("uploads", [None, "some", [""], ["a" * 256], [1], {}])
+def test_what_cannot_be_watched_is_not_of_the_protocol(uploads: object) -> None:
+    """Nor is a watch of nothing said."""
+    server = opened()
+    assert say(server, type="watch", uploads=uploads) == []
+    assert fails(server, 4400)
 
 
 def test_the_last_acks_go_out_before_the_error_that_ends_the_session() -> None:
@@ -800,7 +870,7 @@ def test_our_own_mistakes_are_exceptions(mistake: Callable[[ServerSession], None
 def test_nothing_is_told_before_welcome() -> None:
     """A shell that speaks before it looked at the token has a bug."""
     with pytest.raises(LocalError):
-        ServerSession(LIMITS).progress(Progress("u", 0, 0, "receiving"))
+        tell(ServerSession(LIMITS), Progress("u", 0, 0, "receiving"))
 
 
 # --- bounds ---------------------------------------------------------------------------------

@@ -29,13 +29,17 @@ from uploadd.protocol.wsmessages import (
     Gone,
     Hello,
     Limits,
+    Progress,
     Ready,
     Refused,
+    Unwatch,
+    Watch,
+    encode,
 )
 from uploadd.protocol.wsstates import RefState
 
 CANCELLABLE = set(RefState) - {RefState.ABSENT, RefState.CANCELLING}
-LIMITS = Limits(max_chunk=16, max_length=None, initial=24, max_refs=4)
+LIMITS = Limits(max_chunk=16, max_length=None, initial=24, max_refs=4, max_watched=3)
 WINDOW = 40
 REFS = range(6)  # two more than may be alive
 RARELY = st.sampled_from([False] * 15 + [True])
@@ -97,9 +101,25 @@ class Shell:
                 self.cancelling[event.ref] = upload or self.let_go.pop(event.ref, None)
             case Ended() | Dropped():
                 self.release(event.ref)
+            case Watch(uploads=ids):
+                for id in ids:
+                    self.show(id)
+            case Unwatch():
+                pass
             case Drained():
                 for ref, upload in self.runs.items():
                     self.session.ack(ref, len(upload.written), upload.flush(), upload.limit)
+
+    def show(self, id: str) -> None:
+        """Where a watched upload is."""
+        if id not in self.session.watched:
+            return
+        upload = self.uploads.get(id)
+        if upload is None or upload.state == "gone":
+            self.session.unwatched(id, "cancelled" if upload else "unknown")
+        else:
+            seen = Progress(id, upload.offset, upload.offset, upload.state)
+            self.session.progress(id, encode(seen))
 
     def answer(self, ref: int) -> None:
         """Ready, done or gone: whatever the upload is."""
@@ -217,6 +237,7 @@ class BackToBack(RuleBasedStateMachine):
         self.limits: dict[int, int] = {}  # ref → newest limit said in this run
         self.speaking: dict[int, str] = {}  # ref → what the server may still say of it
         self.drained = False
+        self.bars: dict[str, int] = {}  # upload → newest offset that a progress said
         self.client.hello()
         self.settle()
 
@@ -251,7 +272,8 @@ class BackToBack(RuleBasedStateMachine):
         """No word of a ref after its last one, none after a refusal, no limit that goes back."""
         ref = said.get("ref")
         if not isinstance(ref, int):
-            assert said["type"] in ("welcome", "drain")
+            too_many = said["type"] == "error" and said["code"] == "too-many"
+            assert too_many or said["type"] in ("welcome", "drain", "progress", "gone")
             return
         is_last = said["type"] in ("done", "gone") or said.get("final") is True
         assert is_last or self.speaking.get(ref) == "anything", said
@@ -293,6 +315,16 @@ class BackToBack(RuleBasedStateMachine):
             case Done():
                 self.check_offset(event.upload, self.sendings.pop(event.ref).number, event.length)
                 assert self.uploads[event.upload].state == "complete"
+            case Progress():
+                assert event.offset >= self.bars.get(event.upload, 0)
+                assert event.offset <= self.uploads[event.upload].offset
+                self.bars[event.upload] = event.offset
+            case Gone(ref=None):
+                held = self.uploads.get(event.upload)
+                assert held is None or held.state == "gone"
+                self.bars.pop(event.upload, None)
+            case Refused(ref=None):
+                assert (event.code, event.final) == ("too-many", False)
             case Gone(ref=int(ref)) | Refused(ref=int(ref), final=True):
                 self.sendings.pop(ref)
             case Refused(ref=int(ref)) if self.sendings[ref].upload and event.offset is not None:
@@ -396,6 +428,25 @@ class BackToBack(RuleBasedStateMachine):
         ref = data.draw(st.sampled_from(self.refs(*CANCELLABLE)))
         if sure:
             self.client.cancel(ref)
+
+    @precondition(lambda self: not self.drained)
+    @rule(data=st.data(), some=st.integers(0, 3))
+    def watch(self, data: st.DataObject, some: int) -> None:
+        """Those that the client has heard of, and one that nobody knows."""
+        ids = [*sorted(self.told), "nobody's"]
+        self.client.watch(data.draw(st.lists(st.sampled_from(ids), max_size=some)))
+
+    @precondition(lambda self: not self.drained and self.client.watched)
+    @rule(data=st.data(), everything=st.booleans())
+    def unwatch(self, data: st.DataObject, everything: bool) -> None:
+        ids = st.lists(st.sampled_from(sorted(self.client.watched)), max_size=2)
+        self.client.unwatch(None if everything else data.draw(ids))
+
+    @precondition(lambda self: self.server.watched)
+    @rule()
+    def shell_shows(self) -> None:
+        for id in sorted(self.server.watched):
+            self.shell.show(id)
 
     @precondition(lambda self: self.client.state == "DRAINING")
     @rule()
@@ -508,6 +559,12 @@ class BackToBack(RuleBasedStateMachine):
     def teardown(self) -> None:
         """At rest both ends agree, and every upload has one answer that is waited for."""
         self.settle()
+        if self.server.watched:
+            self.shell_shows()
+            self.settle()
+        assert self.server.watched <= self.client.watched, "what was refused the client believes"
+        for id in self.server.watched:
+            assert self.bars[id] == self.uploads[id].offset
         for ref in REFS:
             assert self.client.state_of(ref) is self.server.state_of(ref)
             assert self.server.state_of(ref) in (RefState.ABSENT, RefState.OPEN, RefState.DROPPED)

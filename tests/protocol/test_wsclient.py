@@ -18,6 +18,7 @@ from uploadd.protocol.wsmessages import (
     Drain,
     Gone,
     Limits,
+    Notice,
     Progress,
     Ready,
     Refused,
@@ -338,3 +339,49 @@ def test_closing_is_ours_to_choose() -> None:
     assert client.closing == (1000, "bye")
     with pytest.raises(LocalError, match="CLOSED"):
         client.finish(1)
+
+
+def test_what_is_watched_is_what_was_asked_for_and_is_not_gone() -> None:
+    """Ids and words; gone without a ref ends a watch, and whatever crosses is heard."""
+    client = opened()
+    client.watch(["u1", "u2"])
+    client.watch("mine")
+    client.unwatch(["u2"])
+    client.read(["n1"])
+    client.read("all")
+    assert said(client) == [
+        {"type": "watch", "uploads": ["u1", "u2"]},
+        {"type": "watch", "uploads": "mine"},
+        {"type": "unwatch", "uploads": ["u2"]},
+        {"type": "read", "notices": ["n1"]},
+        {"type": "read", "notices": "all"},
+    ]
+    assert client.watched == {"u1", "mine"}
+    progress = {"upload": "u2", "offset": 1, "held": 2, "state": "receiving", "expected": 9}
+    assert tell(client, "progress", **progress) == [Progress("u2", 1, 2, "receiving", expected=9)]
+    assert tell(client, "gone", upload="u1", reason="expired") == [Gone("u1", "expired")]
+    assert client.watched == {"mine"}
+    told = tell(client, "notice", notice="n", upload="u", state="failed", at=1.5)
+    assert told == [Notice("n", "u", "failed", 1.5)]
+    client.unwatch()
+    assert client.watched == set()
+    assert said(client) == [{"type": "unwatch"}]
+
+
+def test_who_one_is_is_said_in_hello_and_nothing_is_watched_before_it() -> None:
+    """And nothing that the server would refuse."""
+    client = ClientSession()
+    with pytest.raises(LocalError):
+        client.watch("all")
+    client.hello(client_id="c" * 22)
+    assert said(client) == [{"type": "hello", "client_id": "c" * 22}]
+    welcome(client)
+    for ask in (
+        lambda: client.watch(["x" * 256]),
+        lambda: client.watch([""]),
+        lambda: client.unwatch(["x" * 9000]),
+        lambda: client.read([""]),
+    ):
+        with pytest.raises(LocalError):
+            ask()
+    assert (client.watched, said(client)) == (set(), [])

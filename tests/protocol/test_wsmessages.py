@@ -40,9 +40,11 @@ def close_codes(text: str) -> set[int | None]:
     return codes
 
 
-LIMITS = st.builds(m.Limits, NATURALS, maybe(NATURALS), NATURALS, NATURALS)
+NAMES = st.lists(IDS, max_size=3).map(tuple)
+SUBJECTS = NAMES | st.sampled_from(["mine", "all"])
+LIMITS = st.builds(m.Limits, NATURALS, maybe(NATURALS), NATURALS, NATURALS, NATURALS)
 FROM_CLIENT = st.one_of(
-    st.builds(m.Hello, maybe(TEXTS), maybe(TEXTS), CANS),
+    st.builds(m.Hello, maybe(TEXTS), maybe(TEXTS), CANS, maybe(IDS)),
     st.builds(
         m.Begin,
         CLIENT_REFS,
@@ -56,6 +58,9 @@ FROM_CLIENT = st.one_of(
     ),
     st.builds(m.Finish, CLIENT_REFS, maybe(NATURALS), maybe(DIGESTS)),
     st.builds(m.Cancel, CLIENT_REFS),
+    st.builds(m.Watch, SUBJECTS),
+    st.builds(m.Unwatch, maybe(SUBJECTS)),
+    st.builds(m.Read, NAMES | st.just("all")),
     st.just(m.Drained()),
 )
 FROM_SERVER = st.one_of(
@@ -66,8 +71,18 @@ FROM_SERVER = st.one_of(
     st.builds(m.Refused, TEXTS, TEXTS, st.booleans(), maybe(REFS), maybe(TEXTS), maybe(NATURALS)),
     st.builds(m.Gone, TEXTS, TEXTS, maybe(REFS), maybe(NATURALS)),
     st.builds(
-        m.Progress, TEXTS, NATURALS, NATURALS, TEXTS, maybe(TEXTS), maybe(NATURALS), maybe(SECONDS)
+        m.Progress,
+        TEXTS,
+        NATURALS,
+        NATURALS,
+        TEXTS,
+        maybe(TEXTS),
+        maybe(NATURALS),
+        maybe(SECONDS),
+        maybe(NATURALS),
+        maybe(TEXTS),
     ),
+    st.builds(m.Notice, TEXTS, TEXTS, TEXTS, SECONDS, maybe(TEXTS), maybe(NATURALS), maybe(TEXTS)),
     st.builds(m.Drain, SECONDS, SECONDS),
 )
 

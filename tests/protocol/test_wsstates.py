@@ -11,10 +11,13 @@ from uploadd.protocol.wsstates import (
     MUTE,
     SERVER_REFS,
     SESSION,
+    WATCHES,
     RefInput,
     RefState,
     SessionInput,
     SessionState,
+    WatchInput,
+    WatchState,
 )
 
 R, Do = RefState, RefInput
@@ -133,3 +136,15 @@ def test_whatever_crosses_on_the_way_no_honest_session_is_failed() -> None:
     for client, server, to_server, to_client in places:
         if not to_server and not to_client and not {client, server} & DEAF:
             assert client is server
+
+
+def test_a_watch_is_the_same_at_both_ends_whatever_crosses() -> None:
+    """The table is total; when nothing is on the way, whoever spoke last is believed by both."""
+    assert set(WATCHES) == set(WatchState)
+    for row in WATCHES.values():
+        assert set(row) == set(WatchInput)
+    for state in WatchState:
+        assert WATCHES[state][WatchInput.WATCH] is WatchState.WATCHED
+        assert WATCHES[state][WatchInput.PROGRESS] is state
+        for what in (WatchInput.UNWATCH, WatchInput.GONE):
+            assert WATCHES[state][what] is WatchState.UNWATCHED

@@ -6,6 +6,7 @@ import functools
 import gc
 import json
 import math
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, ParamSpec
@@ -18,7 +19,7 @@ from uploadd.budget import Budget
 from uploadd.commit import Commit
 from uploadd.protocol.frames import Refusal
 from uploadd.protocol.upload import State, Upload
-from uploadd.rows import COLUMNS, Entries, Event, upload_of
+from uploadd.rows import LOOK, SCHEMA, Entries, Event, upload_of, write
 from uploadd.serve.gate import Closed
 from uploadd.serve.rules import Rules
 from uploadd.serve.ws import Farewell, Session
@@ -42,32 +43,45 @@ def virtual(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
 
 
 class MemoryLedger:
-    """What `Uploads` and `Commit` ask of a ledger, without a thread."""
+    """What `Uploads` and `Commit` ask of a ledger: SQLite in memory, without a thread."""
 
     boot = "this boot"
 
     def __init__(self) -> None:
-        self.rows: dict[str, tuple[Any, ...]] = {}
-        self.events: list[Event] = []
+        self.db = sqlite3.connect(":memory:", isolation_level=None)
+        self.db.executescript(SCHEMA)
+
+    @property
+    def rows(self) -> dict[str, tuple[Any, ...]]:
+        """The rows of all uploads, by id."""
+        return {row[0]: row for row in self.db.execute(f"{LOOK} true").fetchall()}
+
+    @property
+    def events(self) -> list[Event]:
+        """What the outbox holds."""
+        return [Event(*row) for row in self.db.execute("SELECT * FROM outbox").fetchall()]
 
     async def commit(self, entries: Entries) -> None:
         await trio.lowlevel.checkpoint()
-        self.rows |= {row[0]: row for row in entries.rows}
-        self.events += entries.events
+        write(self.db, entries)
 
     async def find(self, id: str) -> Upload | None:
-        for _ in range(10):  # others get on meanwhile
-            await trio.lowlevel.checkpoint()
-        return upload_of(self.rows[id])[0] if id in self.rows else None
+        return await self._one("id = ?", id)
 
     async def find_key(self, owner: str, key: str) -> Upload | None:
-        for _ in range(10):
+        return await self._one("owner = ? AND key = ?", owner, key)
+
+    async def _one(self, where: str, *values: str) -> Upload | None:
+        found = await self.look(lambda db: db.execute(LOOK + where, values).fetchone())
+        return upload_of(found)[0] if found else None
+
+    async def look(self, job: Callable[[sqlite3.Connection], Any]) -> Any:
+        for _ in range(10):  # others get on meanwhile
             await trio.lowlevel.checkpoint()
-        places = COLUMNS.index("owner"), COLUMNS.index("key")
-        for row in self.rows.values():
-            if tuple(row[place] for place in places) == (owner, key):
-                return upload_of(row)[0]
-        return None
+        return job(self.db)
+
+    async def change(self, job: Callable[[sqlite3.Connection], None]) -> None:
+        await self.look(job)
 
     async def unfinished(self) -> list[tuple[Upload, str]]:
         await trio.lowlevel.checkpoint()
@@ -139,6 +153,8 @@ class Desk:
         await peer.ended.wait()
         peer.session._receivings.clear()
         await (await self.greeted()).up(name="other")  # the last batch is remembered until the next
+        await trio.sleep(1)  # those who watch were told of it
+        self.uploads.watch._past.clear()
         gc.collect()
         assert upload not in self.uploads._live
 
@@ -154,6 +170,7 @@ async def open_desk(**limits: Any) -> AsyncIterator[Desk]:
         async with trio.open_nursery() as conversations:
             desk = Desk(conversations, **limits)
             await services.start(desk.commit.run)
+            await services.start(desk.uploads.watch.run)
             conversations.start_soon(keep_alive, desk, services.cancel_scope)
             yield desk
             for event in desk.store.stuck.values():

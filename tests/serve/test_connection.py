@@ -277,6 +277,7 @@ async def test_info_tells_limits_and_protocols() -> None:
             "max_length": 10**12,
             "initial": 1 << 20,
             "max_refs": 7,
+            "max_watched": 1000,
         }
         assert told["protocols"]["uploadd.v1"]["path"] == "/-/ws"
 
@@ -504,17 +505,23 @@ async def test_sessions_are_counted() -> None:
         await house.call().upgraded()
 
 
+@pytest.mark.parametrize("sends", [True, False])
 @virtual
-async def test_sessions_share_the_memory_fairly() -> None:
-    """Each of 128 is told of smaller chunks than the first one was."""
+async def test_sessions_that_send_share_the_memory_fairly(sends: bool) -> None:
+    """Who comes after 128 is told of smaller chunks than the first one was; who only watches
+    takes nothing from anybody.
+    """
     async with open_house() as house:
         sizes = []
-        for _ in range(128):
+        for _ in range(129):
             caller = house.call()
             await caller.upgraded()
             await caller.say(wire.text({"type": "hello"}))
             sizes.append((await caller.message())["limits"]["max_chunk"])
-        assert (sizes[0], sizes[-1]) == (1 << 20, 512 << 10)
+            if sends:
+                await caller.say(wire.text({"type": "begin", "ref": 1}))
+                assert (await caller.message())["type"] == "ready"
+        assert (sizes[0], sizes[-1]) == (1 << 20, 512 << 10 if sends else 1 << 20)
         assert sizes == sorted(sizes, reverse=True)
 
 

@@ -40,8 +40,14 @@ async def test_who_says_hello_is_welcome() -> None:
             "type": "welcome",
             "session": "s0",
             "version": "1",
-            "can": ["upload", "resume", "key", "crc32", "flush", "sha-256"],
-            "limits": {"max_chunk": MIB, "max_length": None, "initial": MIB, "max_refs": 256},
+            "can": ["upload", "resume", "key", "crc32", "flush", "watch", "notices", "sha-256"],
+            "limits": {
+                "max_chunk": MIB,
+                "max_length": None,
+                "initial": MIB,
+                "max_refs": 256,
+                "max_watched": 1000,
+            },
             "durability": "durable",
         }
 
@@ -613,7 +619,7 @@ async def test_a_type_that_is_not_known_is_answered_and_the_session_goes_on() ->
     """Somebody newer than we are."""
     async with open_desk() as desk:
         peer = await desk.greeted()
-        await peer.say(type="watch", uploads="all")
+        await peer.say(type="dance", uploads="all")
         error = await peer.hear()
         assert (error["code"], error["final"], "ref" in error) == ("unsupported", False, False)
         await peer.up(name="a")

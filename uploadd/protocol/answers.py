@@ -43,6 +43,7 @@ ANSWERS: dict[type[UploadError], Answer] = {
     e.BadMessage:           Answer(400, "Bad message",               4400, "info",    True,  False),
     e.Unsupported:          Answer(501, "Unsupported",               4400, "info",    True,  False),
     e.Unauthorised:         Answer(401, "Token refused",             4401, "info",    True,  False),
+    e.Forbidden:            Answer(403, "Forbidden",                 4403, "info",    True,  False),
     e.TooSlow:              Answer(408, "Too slow",                  4408, "info",    True,  True),
     e.TooMany:              Answer(429, "Too many",                  4429, "info",    True,  True),
     e.TooLarge:             Answer(413, "Too large",                 4413, "info",    True,  False),

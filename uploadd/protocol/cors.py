@@ -22,7 +22,8 @@ REQUEST_FIELDS: Final = (
     *("X-HTTP-Method-Override", "X-Requested-With", "X-Request-ID", "Upload-Complete"),
     *("Upload-Incomplete", "Upload-Draft-Interop-Version", "Content-Disposition"),
     *("Repr-Digest", "Content-Digest", "Want-Repr-Digest"),
-    *("Range", "If-Range", "If-Match", "If-None-Match"),
+    *("Range", "If-Range", "If-Match", "If-None-Match", "Last-Event-ID"),
+    *("X-Client-Id", "X-Upload-Id", "X-Socket-Id", "X-Image-Filesize", "X-Docs-Filesize"),
 )
 """What a page may send."""
 ANSWER_FIELDS: Final = (

@@ -34,6 +34,8 @@ class FileBegins(NamedTuple):
     path: str
     """With the folders that the browser told; empty without."""
     media_type: str | None
+    field: str = ""
+    """The name of the field that it is in."""
 
 
 class FileEnds(NamedTuple):
@@ -135,7 +137,7 @@ class Form:
 def _file(segment: multipart.MultipartSegment) -> FileBegins:
     told = (segment.filename or "").replace("\\", "/")
     name = told.rpartition("/")[2]
-    return FileBegins(name or None, told if "/" in told else "", segment.content_type)
+    return FileBegins(name or None, told if "/" in told else "", segment.content_type, segment.name)
 
 
 def _text(data: bytes | bytearray) -> str:

@@ -85,6 +85,11 @@ def check_foreign(head: Head, allowed: Collection[Origin]) -> None:
         raise OriginNotAllowed("a page of another site asked for this (Sec-Fetch-Site)")
 
 
+def check_page(head: Head, allowed: Collection[Origin]) -> None:
+    """Refuse whatever a foreign page asks for, looking included: raises OriginNotAllowed."""
+    check_origin(head.values(b"origin"), head.authority, allowed)
+
+
 def _same(origin: Origin, authority: str) -> bool:
     """Whether *authority* is the host and port of *origin*, whose scheme tells a missing port."""
     match = _AUTHORITY.fullmatch(authority)

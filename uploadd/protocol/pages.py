@@ -38,19 +38,24 @@ def front(version: str, authority: str) -> Page:
     )
 
 
-def info(version: str, durability: str, can: Sequence[str], limits: Limits) -> Page:
-    """Limits and protocols, in JSON; lengths in bytes."""
+def info(
+    version: str, durability: str, can: Sequence[str], limits: Limits, *, listing: bool
+) -> Page:
+    """Limits and protocols, in JSON; lengths in bytes.  *listing*: everybody may list."""
     told = {
         "name": "uploadd",
         "version": version,
         "durability": durability,
         "limits": limits,
+        "access": {"list": "everybody" if listing else "nobody"},
         "protocols": {
             SUBPROTOCOL: {"path": "/-/ws", "can": list(can)},
             "tus 1.0.0": {"path": "/files/"},
             "draft-ietf-httpbis-resumable-upload": {"path": "/files/", "interop": [3, 9]},
             "multipart/form-data": {"path": "/"},
             "PUT": {"path": "/<name>"},
+            "api": {"path": "/api/", "openapi": "/-/openapi.json"},
+            "text/event-stream": {"path": "/api/events"},
         },
     }
     body = msgspec.json.encode(told) + b"\n"

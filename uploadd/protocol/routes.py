@@ -28,6 +28,16 @@ class Conversation(Enum):
     FILES = "where uploads are created"
     UPLOAD = "an upload: continued, looked at, cancelled, and had when it is complete"
     OPTIONS = "the methods of a path"
+    POSTED = "new uploads, in a form, under an id that the client chose"
+    STATUS = "how an upload stands, perhaps once it has moved"
+    REMOVE = "an upload is not wanted any more, complete or not"
+    CANCEL = "an upload that is not complete is not wanted any more"
+    LISTING = "uploads, page by page"
+    ACTIVE = "uploads that somebody sends now"
+    EVENTS = "a stream of what is watched"
+    NOTICES = "how uploads of the same owner ended"
+    READ = "notices that need not be told again"
+    OPENAPI = "what all of this is, for programs"
 
 
 class Route(NamedTuple):
@@ -37,7 +47,8 @@ class Route(NamedTuple):
     allowed: tuple[str, ...]
     """The methods of the path, for ``Allow``."""
     upload: str | None = None
-    """The id in the path, well-formed; whether there is such an upload is another question."""
+    """The id in the path, well-formed, or a client's own; whether there is such an upload is
+    another question."""
     name: str | None = None
     """The file name in the path, decoded."""
     query: str = ""
@@ -58,6 +69,8 @@ class _Row(NamedTuple):
 
 _ID: Final = r"(?P<upload>[A-Za-z0-9_-]{22,64})"
 _NAME: Final = r"(?P<name>[^/]+)"
+_KEY: Final = r"(?P<upload>[A-Za-z0-9._~-]{1,128})"
+"""An id, or what the client chose as `X-Upload-Id`."""
 _ASSET: Final = r"(?P<name>[a-z]+(?:\.[a-z]+)+)"
 
 
@@ -79,7 +92,17 @@ _ROWS: Final = (
     _Row(re.compile(rf"/f/{_ID}(?:/{_NAME})?"), _reading(C.DOWNLOAD)),
     _Row(re.compile(r"/-/ws"),                  {"GET": C.SESSION}),
     _Row(re.compile(r"/-/info"),                _reading(C.INFO)),
+    _Row(re.compile(r"/-/openapi\.json"),       _reading(C.OPENAPI)),
     _Row(re.compile(rf"/-/{_ASSET}"),           _reading(C.ASSET)),
+    _Row(re.compile(r"/api/upload"),            {"POST": C.POSTED}),
+    _Row(re.compile(rf"/api/upload/{_KEY}"),    _reading(C.STATUS) | {"DELETE": C.REMOVE}),
+    _Row(re.compile(rf"/api/upload/{_KEY}/status"), _reading(C.STATUS)),
+    _Row(re.compile(rf"/api/upload/{_KEY}/cancel"), {"POST": C.CANCEL}),
+    _Row(re.compile(r"/api/uploads"),           _reading(C.LISTING)),
+    _Row(re.compile(r"/api/uploads/active"),    _reading(C.ACTIVE)),
+    _Row(re.compile(r"/api/events"),            _reading(C.EVENTS)),
+    _Row(re.compile(r"/api/notices"),           _reading(C.NOTICES)),
+    _Row(re.compile(r"/api/notices/read"),      {"POST": C.READ}),
 )  # fmt: skip
 
 # Anything else can be put; what begins like one of ours is rather a mistake.

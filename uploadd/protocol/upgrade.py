@@ -23,9 +23,9 @@ _ACCEPTED: Final = (
     "Upgrade: websocket\r\n"
     "Connection: Upgrade\r\n"
     "Sec-WebSocket-Accept: {proof}\r\n"
-    f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
-    "\r\n"
 )
+_PLAIN_PATH: Final = "/"
+"""Where a WebSocket needs no subprotocol, since it only listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Upgrade:
     """The head that accepts it: our subprotocol, and no extension whatever was offered."""
     token: str | None = field(repr=False)
     """From the second subprotocol, decoded; never to be echoed or logged."""
+    plain: bool = False
+    """Whether it only listens, and agrees on no subprotocol."""
 
 
 def asks_for_upgrade(head: Head) -> bool:
@@ -64,10 +66,13 @@ def websocket_upgrade(head: Head, unread: int) -> Upgrade | None:
     if head.chunked or head.length or unread:
         raise UpgradeRequired("something follows the handshake before it was answered")
     key = _key(head)
-    token = _token(_subprotocols(head))
     digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
-    proof = base64.b64encode(digest).decode("ascii")
-    return Upgrade(_ACCEPTED.replace("{proof}", proof).encode("ascii"), token)
+    accepted = _ACCEPTED.replace("{proof}", base64.b64encode(digest).decode("ascii"))
+    if head.target.partition("?")[0] == _PLAIN_PATH:
+        return Upgrade(f"{accepted}\r\n".encode("ascii"), None, plain=True)
+    token = _token(_subprotocols(head))
+    agreed = f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
+    return Upgrade((accepted + agreed).encode("ascii"), token)
 
 
 def _key(head: Head) -> bytes:

@@ -6,7 +6,8 @@ What this file must not know: which wire they came by, where the bytes are kept,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -30,6 +31,7 @@ class State(Enum):
     EXPIRED = "expired"
     DELETED = "deleted"  # was published
     LOST = "lost"  # the medium lost durable bytes: never a smaller offset, always 410
+    FAILED = "failed"  # its sender broke off and cannot come back
 
 
 class Input(Enum):
@@ -42,6 +44,7 @@ class Input(Enum):
     REOPEN = "reopen"  # publishing failed for want of room: complete can be asked again
     PUBLISH = "publish"
     CANCEL = "cancel"
+    FAIL = "fail"
     EXPIRE = "expire"
     DELETE = "delete"
     LOSE = "lose"
@@ -56,6 +59,7 @@ TRANSITIONS: Final[dict[State, dict[Input, State]]] = {
         I.DECLARE: S.RECEIVING,
         I.COMPLETE: S.FINALIZING,
         I.CANCEL: S.CANCELLED,
+        I.FAIL: S.FAILED,
         I.EXPIRE: S.EXPIRED,
         I.LOSE: S.LOST,
     },
@@ -69,6 +73,7 @@ TRANSITIONS: Final[dict[State, dict[Input, State]]] = {
     S.EXPIRED: {},
     S.DELETED: {},
     S.LOST: {},
+    S.FAILED: {},
 }
 
 GONE: Final[dict[State, errors.GoneReason]] = {
@@ -76,6 +81,7 @@ GONE: Final[dict[State, errors.GoneReason]] = {
     S.EXPIRED: "expired",
     S.DELETED: "deleted",
     S.LOST: "lost",
+    S.FAILED: "failed",
 }
 
 
@@ -85,6 +91,12 @@ class Identity(NamedTuple):
     inode: int
     mark: bytes | None = None
     """What tells it from a later one with its inode; None where the store knows nothing such."""
+
+
+def gone(id: str, reason: errors.GoneReason) -> errors.Gone:
+    """That upload *id* is no more."""
+    told = "failed: its sender broke off" if reason == "failed" else f"was {reason}"
+    return errors.Gone(f"upload {id} {told}", reason=reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +121,17 @@ class Upload:
     name: str | None = None
     length: int | None = None
     media_type: str | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
-    echo: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = dataclasses.field(default_factory=dict)
+    echo: dict[str, str] = dataclasses.field(default_factory=dict)
     """What the wire that it began on must say again as it was said."""
     owner: str = ""
     key: str | None = None
     digest: bytes | None = None
     """SHA-256 that the whole must have, if the peer declared one."""
+    expected: int | None = None
+    """A guess of the length, for those who watch; nothing else depends on it, nor on the next."""
+    field: str | None = None
+    """The field of the form that it came in."""
     created: float = 0.0
     """Seconds since the epoch."""
     modified: float = 0.0
@@ -142,7 +158,7 @@ class Upload:
         if after is not None:
             return after
         if (reason := GONE.get(self.state)) is not None:
-            raise errors.Gone(f"upload {self.id} was {reason}", reason=reason)
+            raise gone(self.id, reason)
         raise errors.Conflict(f"upload {self.id} is {self.state.value}", offset=self.offset)
 
     def move(self, what: Input) -> None:

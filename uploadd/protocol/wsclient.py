@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from uploadd.protocol import wsmessages as m
 from uploadd.protocol.wschunks import Chunk, pack, unpack
@@ -23,6 +23,7 @@ from uploadd.protocol.wsmessages import (
     Done,
     Drain,
     Gone,
+    Notice,
     Progress,
     Ready,
     Refused,
@@ -35,9 +36,10 @@ from uploadd.protocol.wsstates import (
     RefInput,
     RefState,
     SessionInput,
+    WatchInput,
 )
 
-Event: TypeAlias = Welcome | Ready | Acked | Done | Refused | Gone | Progress | Drain
+Event: TypeAlias = Welcome | Ready | Acked | Done | Refused | Gone | Progress | Notice | Drain
 
 SESSION_INPUTS: Final[dict[type[m.Message], SessionInput]] = {
     Welcome: SessionInput.WELCOME,
@@ -66,9 +68,11 @@ class ClientSession(Machine):
     # --- from our side ------------------------------------------------------------------------
     # All raise LocalError, and then say and change nothing: not now, or not within the limits.
 
-    def hello(self, token: str | None = None, client: str | None = None) -> None:
-        """Open the session; *client* names the program, for the operator's log."""
-        text = self._checked(m.Hello(token, client, self._can))
+    def hello(
+        self, token: str | None = None, client: str | None = None, client_id: str | None = None
+    ) -> None:
+        """Open the session; *client* names the program, *client_id* is who owns what it begins."""
+        text = self._checked(m.Hello(token, client, self._can, client_id))
         self._step(SessionInput.HELLO, LocalError)
         self._out.append(text)
 
@@ -135,6 +139,29 @@ class ClientSession(Machine):
         self._move(ref, self._asks(ref, RefInput.CANCEL))
         self._out.append(text)
 
+    def watch(self, uploads: Sequence[str] | Literal["mine", "all"]) -> None:
+        """Ask to be told of *uploads*: ids, or a word; beside those watched already."""
+        subjects: m.Subjects = uploads if isinstance(uploads, str) else tuple(uploads)  # type: ignore[assignment]  # mypy: any str is a Sequence[str]
+        text = self._checked(m.Watch(subjects))
+        self._step(SessionInput.ASK, LocalError)
+        self._see(WatchInput.WATCH, _each(subjects))
+        self._out.append(text)
+
+    def unwatch(self, uploads: Sequence[str] | Literal["mine", "all"] | None = None) -> None:
+        """Ask not to be told of *uploads* any more; None: of anything."""
+        subjects: m.Subjects | None
+        subjects = uploads if isinstance(uploads, str) or uploads is None else tuple(uploads)  # type: ignore[assignment]  # as above
+        text = self._checked(m.Unwatch(subjects))
+        self._step(SessionInput.ASK, LocalError)
+        self._see(WatchInput.UNWATCH, set(self.watched) if subjects is None else _each(subjects))
+        self._out.append(text)
+
+    def read(self, notices: Sequence[str] | Literal["all"]) -> None:
+        """Say that *notices* need not be told again."""
+        text = self._checked(m.Read("all" if isinstance(notices, str) else tuple(notices)))
+        self._step(SessionInput.ASK, LocalError)
+        self._out.append(text)
+
     def drained(self) -> None:
         """Answer ``drain``: nothing more comes in this session."""
         self._step(SessionInput.DRAINED, LocalError)
@@ -174,7 +201,10 @@ class ClientSession(Machine):
             case Welcome():
                 self.limits, self.max_chunk = said.limits, said.limits.max_chunk
                 return [said]
-            case Drain() | Progress():
+            case Drain() | Progress() | Notice():
+                return [said]
+            case Gone(ref=None):
+                self._see(WatchInput.GONE, (said.upload,))
                 return [said]
             case Ready() | Acked() | Done() | Refused() | Gone():
                 return [said] if said.ref is None else self._heard_of(said.ref, said)
@@ -226,3 +256,7 @@ class ClientSession(Machine):
         except (Violation, UnicodeEncodeError) as error:
             raise LocalError(str(error)) from None
         return text
+
+
+def _each(subjects: m.Subjects) -> Sequence[str]:
+    return (subjects,) if isinstance(subjects, str) else subjects

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from uploadd.protocol.wsstates import (
     DEAF,
     SESSION,
+    WATCHES,
     RefInput,
     RefState,
     SessionInput,
     SessionState,
+    WatchInput,
+    WatchState,
 )
 
 
@@ -35,6 +39,8 @@ class Machine:
         self.state = SessionState.OPENING
         self.closing: tuple[int, str] | None = None
         self._refs: dict[int, Run] = {}
+        self.watched: set[str] = set()
+        """Ids of uploads, ``mine`` and ``all``: what this end believes to be watched."""
 
     @property
     def deaf(self) -> bool:
@@ -74,3 +80,13 @@ class Machine:
             if then is RefState.ABSENT:
                 del self._refs[ref]
         return run
+
+    def _see(self, what: WatchInput, subjects: Iterable[str]) -> None:
+        """Move the watches of *subjects* by *what*."""
+        for subject in subjects:
+            is_watched = subject in self.watched
+            before = WatchState.WATCHED if is_watched else WatchState.UNWATCHED
+            if WATCHES[before][what] is WatchState.WATCHED:
+                self.watched.add(subject)
+            else:
+                self.watched.discard(subject)

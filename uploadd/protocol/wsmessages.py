@@ -8,19 +8,19 @@ This module must not know who may say what when (``wsstates.py``) nor what follo
 
 from __future__ import annotations
 
-import binascii
-import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
+
+from uploadd.protocol.wsdigest import DIGEST_SIZES as DIGEST_SIZES
+from uploadd.protocol.wsdigest import Digest as Digest
 
 MAX_TEXT: Final = 8 * 1024  # bytes of UTF-8; a message is a sentence, not a payload
 MAX_INTEGER: Final = 2**53 - 1  # what a JavaScript number can hold
 MAX_CLIENT_REF: Final = 2**31 - 1  # the others belong to the server
 MAX_NAME: Final = 1024  # bytes; four times NAME_MAX
-DIGEST_SIZES: Final = {"sha-256": 32}  # the algorithms offered, and their bytes
 
 # RFC 6455 7.4.1, and ours from 4400 (WebSocket close codes of applications are 4000-4999)
 PROTOCOL_ERROR: Final = 1002
@@ -36,47 +36,14 @@ class Violation(Exception):
         self.close = close
 
 
-class Digest:
-    """A digest as RFC 9530 writes one: ``sha-256=:<base64>:``."""
-
-    __slots__ = ("alg", "value")
-
-    def __init__(self, alg: str, value: bytes) -> None:
-        self.alg = alg
-        self.value = value
-
-    @classmethod
-    def parse(cls, text: object) -> Digest:
-        """Raises ValueError: not a digest, or not as many bytes as its algorithm gives."""
-        match = _DIGEST.fullmatch(text) if isinstance(text, str) else None
-        if match is None:
-            raise ValueError("a digest is written sha-256=:<base64>:")
-        out = cls(match[1], binascii.a2b_base64(match[2], strict_mode=True))
-        if len(out.value) != DIGEST_SIZES.get(out.alg, len(out.value)):
-            raise ValueError(f"{out.alg} has {DIGEST_SIZES[out.alg]} bytes")
-        return out
-
-    def __str__(self) -> str:
-        return f"{self.alg}=:{binascii.b2a_base64(self.value, newline=False).decode()}:"
-
-    def __repr__(self) -> str:
-        return f"Digest({str(self)!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Digest) and (self.alg, self.value) == (other.alg, other.value)
-
-    def __hash__(self) -> int:
-        return hash((self.alg, self.value))
-
-
-_DIGEST = re.compile(r"([a-z0-9][a-z0-9-]{0,31})=:([A-Za-z0-9+/]+={0,2}):")
-
 Natural: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 Ref: TypeAlias = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 ClientRef: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_CLIENT_REF)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
 Label: TypeAlias = Annotated[str, Meta(max_length=255)]
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
+Subjects: TypeAlias = tuple[Id, ...] | Literal["mine", "all"]
+"""What is watched: uploads by their ids, those of the same owner, or everybody's."""
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
@@ -92,6 +59,7 @@ class Hello(Message, frozen=True, tag="hello"):
     token: str | None = None
     client: Label | None = None
     can: tuple[str, ...] = ()
+    client_id: Id | None = None
 
     def __repr__(self) -> str:
         return f"Hello(token={'...' if self.token else None}, client={self.client!r})"
@@ -131,6 +99,24 @@ class Cancel(Message, frozen=True, tag="cancel"):
     ref: ClientRef
 
 
+class Watch(Message, frozen=True, tag="watch"):
+    """Tell of these uploads too, from how they stand now on."""
+
+    uploads: Subjects
+
+
+class Unwatch(Message, frozen=True, tag="unwatch"):
+    """Tell no more of these; of none without ``uploads``."""
+
+    uploads: Subjects | None = None
+
+
+class Read(Message, frozen=True, tag="read"):
+    """These notices need not be told again."""
+
+    notices: tuple[Id, ...] | Literal["all"]
+
+
 class Drained(Message, frozen=True, tag="drained"):
     """The answer to ``drain``: nothing more comes in this session."""
 
@@ -145,6 +131,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_length: Natural | None
     initial: Natural  # what may be sent for a new upload before it is ready
     max_refs: Natural = 256
+    max_watched: Natural = 1000  # uploads named to ``watch``
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
@@ -199,7 +186,7 @@ class Refused(Message, frozen=True, tag="error"):
 
 
 class Gone(Message, frozen=True, tag="gone"):
-    """A last word: the upload left this ref, and why (errors.GoneReason; more may come)."""
+    """The upload left this ref, or without one it is watched no more; and why (see docs)."""
 
     upload: str
     reason: str
@@ -217,6 +204,20 @@ class Progress(Message, frozen=True, tag="progress"):
     name: str | None = None
     length: Natural | None = None
     rate: Seconds | None = None
+    expected: Natural | None = None  # a guess of the length, while that is not known
+    url: str | None = None  # once it is published
+
+
+class Notice(Message, frozen=True, tag="notice"):
+    """How an upload of this owner ended while it was perhaps not watched."""
+
+    notice: str
+    upload: str
+    state: str
+    at: Seconds  # since the epoch
+    name: str | None = None
+    length: Natural | None = None
+    url: str | None = None
 
 
 class Drain(Message, frozen=True, tag="drain"):
@@ -260,8 +261,8 @@ def _decoders(*kinds: type[Message]) -> Decoders:
     }
 
 
-FROM_CLIENT: Final = _decoders(Hello, Begin, Finish, Cancel, Drained)
-FROM_SERVER: Final = _decoders(Welcome, Ready, Acked, Done, Refused, Gone, Progress, Drain)
+FROM_CLIENT: Final = _decoders(Hello, Begin, Finish, Cancel, Watch, Unwatch, Read, Drained)
+FROM_SERVER: Final = _decoders(Welcome, Ready, Acked, Done, Refused, Gone, Progress, Notice, Drain)
 _envelope = msgspec.json.Decoder(_Envelope)
 _encoder = msgspec.json.Encoder(enc_hook=_write_digest)
 

@@ -5,12 +5,13 @@ An ack or a progress replaces the one before it that was not taken yet; everythi
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
 
 from uploadd.errors import UploadError
-from uploadd.protocol.wsmessages import Acked, Message, Progress, Refused, encode
+from uploadd.protocol.wsmessages import Acked, Message, Refused, encode
 
 MAX_PROSE: Final = 500  # characters of an error's message or hint; 3 KB if all are escaped
 
@@ -22,7 +23,7 @@ class Outbox:
         self.max_chunk = max_chunk  # the newest; told with the next ack
         self._max_chunk_told = max_chunk
         self._queue: list[str] = []
-        self._progress: dict[str, Progress] = {}  # by upload
+        self._progress: dict[str, str] = {}  # by upload; encoded once for all who watch
         self._acks: dict[int, Acked] = {}  # by ref
 
     def __bool__(self) -> bool:
@@ -50,14 +51,23 @@ class Outbox:
         """Say no ack for *ref* any more."""
         self._acks.pop(ref, None)
 
-    def progress(self, progress: Progress) -> None:
-        """Put *progress* in its upload's slot."""
-        self._progress[progress.upload] = progress
+    def progress(self, upload: str, text: str) -> None:
+        """Put *text* in the slot of *upload*."""
+        self._progress[upload] = text
+
+    def forget_progress(self, upload: str) -> None:
+        """Say no progress of *upload* any more."""
+        self._progress.pop(upload, None)
+
+    def keep_progress(self, uploads: Collection[str] | None) -> None:
+        """Say progress of *uploads* only; None: of all that have a slot."""
+        if uploads is not None:
+            for upload in self._progress.keys() - uploads:
+                del self._progress[upload]
 
     def settle(self) -> None:
         """Queue what is in the slots, so that what is said next is behind it."""
-        for progress in self._progress.values():
-            self.say(progress)
+        self._queue += self._progress.values()
         for ack in self._acks.values():
             self.say(self._with_max_chunk(ack))
         self._progress.clear()

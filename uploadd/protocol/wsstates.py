@@ -1,13 +1,14 @@
-"""uploadd.v1 as three tables: what may happen to a session and to a ref, and where it leads.
+"""uploadd.v1 as tables: what may happen to a session, a ref and a watch, and where it leads.
 
 Rule 1: the tables know no message, no byte and no credit; the two machines know no transition.
 
 Rule 2: a pair that is not in a table is a mistake of whoever caused it.  The peer's ends the
 session with ``bad-message``; ours raises LocalError.
 
-A session is the same table at both ends.  A ref has two, since messages cross: the server may
-have ended a ref, or refused a chunk of it, while the client still sends for it.  What the server
-takes in ABSENT and DROPPED, and what the client hears in ABSENT, is therefore dropped in silence.
+A session is the same table at both ends, and so is a watch.  A ref has two, since messages cross:
+the server may have ended a ref, or refused a chunk of it, while the client still sends for it.
+What the server takes in ABSENT and DROPPED, and what the client hears in ABSENT, is therefore
+dropped in silence.
 ``tests/protocol/test_ws_machine.py`` walks every reachable pair of both ends and all that can lie
 between them, and finds none that is not in the tables.
 """
@@ -39,8 +40,8 @@ class SessionInput(StrEnum):
 
     HELLO = "hello"
     WELCOME = "welcome"
-    ASK = "client speaks"  # begin, chunk, finish, cancel, and what is not offered
-    TELL = "server speaks"  # ready, ack, done, error, progress, gone
+    ASK = "client speaks"  # begin, chunk, finish, cancel, watch, and what is not offered
+    TELL = "server speaks"  # ready, ack, done, error, progress, gone, notice
     DRAIN = "drain"
     DRAINED = "drained"
     FAIL = "final error without ref"
@@ -71,6 +72,22 @@ class RefInput(StrEnum):
     REFUSE = "error, not final"
     FAIL = "error, final"
     GONE = "gone"
+
+
+class WatchState(StrEnum):
+    """Whether one upload is watched by its id, at either end."""
+
+    UNWATCHED = "UNWATCHED"
+    WATCHED = "WATCHED"
+
+
+class WatchInput(StrEnum):
+    """What can happen to a watch: two from the client, two from the server."""
+
+    WATCH = "watch"
+    UNWATCH = "unwatch"
+    PROGRESS = "progress"
+    GONE = "gone without ref"
 
 
 S = SessionState
@@ -137,3 +154,13 @@ MUTE: Final = frozenset({R.ABSENT, R.DROPPED, R.CANCELLING})
 In ABSENT and DROPPED there is none to say.  A last word sent in DROPPED could meet the client's
 next ``begin`` on the way, which would leave the server with an upload that nobody knows of.
 """
+
+W, See = WatchState, WatchInput
+
+WATCHES: Final[dict[WatchState, dict[WatchInput, WatchState]]] = {
+    W.UNWATCHED: {See.WATCH: W.WATCHED, See.UNWATCH: W.UNWATCHED,
+                  See.PROGRESS: W.UNWATCHED, See.GONE: W.UNWATCHED},
+    W.WATCHED:   {See.WATCH: W.WATCHED, See.UNWATCH: W.UNWATCHED,
+                  See.PROGRESS: W.WATCHED, See.GONE: W.UNWATCHED},
+}  # fmt: skip
+"""Total, since all of it may cross on the way; ``mine`` and ``all`` are watched beside it."""

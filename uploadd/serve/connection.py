@@ -18,7 +18,7 @@ from uploadd import errors
 from uploadd.assembling import Assembling
 from uploadd.budget import Budget
 from uploadd.errors import UploadError
-from uploadd.protocol import cors, dialects, pages
+from uploadd.protocol import cors, dialects, pages, plainsocket
 from uploadd.protocol.framereader import FrameReader
 from uploadd.protocol.frames import Judge
 from uploadd.protocol.heads import Head, HeadGate
@@ -29,8 +29,10 @@ from uploadd.protocol.wschunks import MAX_HEADER
 from uploadd.serve.conversations import Conversations
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.gate import Gate
-from uploadd.serve.messages import accepted
+from uploadd.serve.messages import Messages, accepted
+from uploadd.serve.plainsocket import PlainSocket
 from uploadd.serve.rules import Rules
+from uploadd.serve.voice import Lasting
 from uploadd.serve.ws import Session
 from uploadd.uploads import Uploads
 
@@ -51,7 +53,7 @@ class FrontDoor:
         version: str,
     ) -> None:
         self._uploads, self._budget, self._rules, self._version = uploads, budget, rules, version
-        self.sessions: set[Session] = set()
+        self.sessions: set[Lasting] = set()
         self.failures = 0
         """Conversations that ended by an error of ours."""
         self._draining = False
@@ -65,6 +67,7 @@ class FrontDoor:
         self._draining = True
         for scope in self._idle:
             scope.cancel(reason="draining")
+        self._conversations.drain()
         for session in list(self.sessions):
             session.drain(reconnect_after, deadline)
         for claim in list(self._uploads.interruptible):
@@ -178,24 +181,30 @@ class FrontDoor:
                 return False
             check_host(head.authority, self._rules.names)
             check_foreign(head, self._rules.origins)
-            self._check_session(head)
+            client = self._check_session(head, upgrade)
         except UploadError as error:
             extra = pages.upgrade_required() if _is_about_upgrade(error) else []
             await _last_word(stream, request_id, head.method).refuse(error, extra)
             return True
-        await self._session(stream, upgrade, request_id)
+        if client is None:
+            await self._session(stream, upgrade, request_id)
+        else:
+            await self._plain_socket(stream, upgrade, client)
         return True
 
-    def _check_session(self, head: Head) -> None:
-        if route(head).conversation is not Conversation.SESSION:
-            raise errors.NotFound("WebSocket lives at /-/ws")
+    def _check_session(self, head: Head, upgrade: Upgrade) -> str | None:
+        """Refuse what cannot be a session; the client id that a plain socket listens for."""
+        client = plainsocket.client_id(head) if upgrade.plain else None
+        if route(head).conversation is not Conversation.SESSION and client is None:
+            raise errors.NotFound("WebSocket lives at /-/ws, and at /?client_id=… for progress")
         if self._draining:
             raise errors.Draining("this server is about to stop")
         if len(self.sessions) >= self._rules.max_sessions:
             raise errors.TooMany(f"{len(self.sessions)} sessions are open, and that is the limit")
+        return client
 
     async def _session(self, stream: trio.abc.Stream, upgrade: Upgrade, id: str) -> None:
-        share = self._budget.share()
+        share = self._budget.share(joined=False)  # it may only watch
         reader = FrameReader(Judge(max_binary=share.max_chunk + MAX_HEADER))
         gate = Gate(stream, reader, share, message_seconds=self._rules.message)
         try:
@@ -210,19 +219,34 @@ class FrontDoor:
                     max_chunk=share.max_chunk,
                     version=self._version,
                 )
-                self.sessions.add(session)
-                if self._draining:
-                    session.part()
-                try:
-                    farewell = await session.serve()
-                except* Exception:
-                    await messages.close(1011, "the server failed")
-                    raise
-                finally:
-                    self.sessions.discard(session)
-                await messages.close(farewell.code, farewell.reason)
+                await self._last(session, messages)
         finally:
             share.close()
+
+    async def _plain_socket(self, stream: trio.abc.Stream, upgrade: Upgrade, client: str) -> None:
+        share = self._budget.share(joined=False)  # it may only watch
+        reader = FrameReader(Judge(max_binary=plainsocket.MAX_HEARD))
+        gate = Gate(stream, reader, share, message_seconds=self._rules.message)
+        try:
+            async with accepted(gate, upgrade.answer, seconds=self._rules.handshake) as messages:
+                socket = PlainSocket(messages, gate, self._uploads, client, self._rules)
+                await self._last(socket, messages)
+        finally:
+            share.close()
+
+    async def _last(self, session: Session | PlainSocket, messages: Messages) -> None:
+        """Serve *session* to its end, and say goodbye."""
+        self.sessions.add(session)
+        if self._draining:
+            session.part()
+        try:
+            farewell = await session.serve()
+        except* Exception:
+            await messages.close(1011, "the server failed")
+            raise
+        finally:
+            self.sessions.discard(session)
+        await messages.close(farewell.code, farewell.reason)
 
 
 def _last_word(

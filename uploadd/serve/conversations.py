@@ -10,19 +10,24 @@ import trio
 
 from uploadd import errors
 from uploadd.assembling import Assembling
+from uploadd.auth import anonymous
 from uploadd.budget import Budget
-from uploadd.protocol import assets, cors, dialects, pages, put, tus
+from uploadd.protocol import assets, cors, dialects, pages, put, questions, tus
 from uploadd.protocol.dialects import SPEAKERS, Dialect, spoken
 from uploadd.protocol.form import Form, stored
 from uploadd.protocol.heads import Head
+from uploadd.protocol.posted import posted
 from uploadd.protocol.routes import Conversation, Route
 from uploadd.protocol.upload import State
 from uploadd.protocol.ws import CAN
 from uploadd.protocol.wsmessages import Limits
+from uploadd.serve.api import Api
 from uploadd.serve.assets import load
 from uploadd.serve.download import Published, serve_file
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.form import FormUpload
+from uploadd.serve.looking import Names
+from uploadd.serve.posting import Post
 from uploadd.serve.resumable import Resumable
 from uploadd.serve.rules import Rules
 from uploadd.serve.verbs import Verbs
@@ -46,10 +51,17 @@ class Conversations:
         self._assets = load()
         self._verbs = Verbs(uploads, budget)
         self._resumable = Resumable(uploads, self._verbs, assembling, rules)
+        self._names = Names(uploads)
+        self._api = Api(uploads, self._names, rules, version)
+
+    def drain(self) -> None:
+        """Answer those who wait for something to happen: nothing more will."""
+        self._api.waiters.drain()
 
     async def converse(self, exchange: Exchange, head: Head, to: Route) -> None:
         """Answer *exchange*, whose *head* leads *to* somewhere.  Raises UploadError."""
         exchange.common = cors.fields(head, self._rules.origins)
+        exchange.who = anonymous(questions.client_id(head, {}))
         match to.conversation:
             case Conversation.FRONT if assets.wants_page(head.fields):
                 await self._asset(exchange, head, "index.html")
@@ -64,12 +76,19 @@ class Conversations:
             case Conversation.DOWNLOAD:
                 await self._download(exchange, to.upload or "")
             case Conversation.INFO:
-                page = pages.info(self._version, self._rules.durability, CAN, self._limits())
+                listing = self._rules.access.listing
+                page = pages.info(
+                    self._version, self._rules.durability, CAN, self._limits(), listing=listing
+                )
                 await exchange.answer(*page)
             case Conversation.OPTIONS:
                 await self._options(exchange, head, to)
             case Conversation.SESSION:
                 raise errors.UpgradeRequired("this path speaks WebSocket")
+            case Conversation.POSTED:
+                await self._posted(exchange, head, to)
+            case _:
+                await self._api.converse(exchange, head, to)
 
     async def _create(self, exchange: Exchange, head: Head, to: Route) -> None:
         """Something new: resumable when the client says so, wherever it goes."""
@@ -102,7 +121,8 @@ class Conversations:
 
     def _limits(self) -> Limits:
         most = self._budget.max_chunk
-        return Limits(most, self._rules.max_length, most, self._rules.max_refs)
+        rules = self._rules
+        return Limits(most, rules.max_length, most, rules.max_refs, rules.max_watched)
 
     async def _asset(self, exchange: Exchange, head: Head, name: str) -> None:
         found = self._assets.get(name)
@@ -114,6 +134,12 @@ class Conversations:
         files = await FormUpload(self._uploads, self._budget, exchange, Form(head)).store()
         page = assets.wants_page(head.fields)
         await exchange.answer(*stored(files, page=page))
+
+    async def _posted(self, exchange: Exchange, head: Head, to: Route) -> None:
+        exchange.who = anonymous(questions.client_id(head, questions.query_of(to.query)))
+        said, form = posted(head), Form(head)
+        post = Post(self._uploads, self._budget, exchange, form, said, self._names)
+        await exchange.answer(*stored(await post.store(), page=False))
 
     async def _download(self, exchange: Exchange, id: str) -> None:
         upload = await self._resumable.find(id)

@@ -9,6 +9,7 @@ from typing import Final
 
 import trio
 
+from uploadd.auth import NOBODY
 from uploadd.errors import BadRequest, TooSlow, UploadError
 from uploadd.protocol import fields, framing
 from uploadd.protocol.fields import Field
@@ -52,6 +53,8 @@ class Exchange:
         self.now = now
         self.common: Sequence[Field] = ()
         """Fields that go with every final answer."""
+        self.who = NOBODY
+        """Who asks."""
         self._body = RequestBody(head)
         self._waiting = framing.waits_for_100(head)
         self._outlet = outlet(stream, data)
@@ -118,6 +121,14 @@ class Exchange:
     def leftover(self) -> bytes:
         """What came behind the body: the beginning of the next request."""
         return self._body.leftover
+
+    async def peer_gone(self) -> None:
+        """Wait until the peer closes, while its answer waits; the body must have been read.
+
+        What it sends meanwhile is the beginning of its next request.
+        """
+        while await self._receive_ahead():
+            pass
 
     # --- the answer -----------------------------------------------------------------------
 
@@ -191,6 +202,14 @@ class Exchange:
         if not data:
             raise trio.BrokenResourceError("the peer closed in the middle of its request")
         return bytes(data)
+
+    async def _receive_ahead(self) -> bool:
+        """Take more of what follows this request; False at the end."""
+        if self._body.left != 0 or len(self._body.leftover) > DRAIN_BYTES:
+            await trio.sleep_forever()
+        data = await self.stream.receive_some(DRAIN_BYTES)
+        self._body.feed(bytes(data))
+        return bool(data)
 
     async def _continue(self) -> None:
         if self._waiting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from contextlib import AsyncExitStack, suppress
+from typing import Protocol
 
 import trio
 
@@ -14,10 +15,10 @@ from uploadd.claim import Claim
 from uploadd.digests import Digests
 from uploadd.errors import UploadError
 from uploadd.protocol.form import Event, FileBegins, FileEnds, Form, Value, metadata
-from uploadd.protocol.upload import Upload
+from uploadd.protocol.upload import Input, Upload
 from uploadd.serve.appending import Pace, Writer, holding
 from uploadd.serve.exchange import Exchange
-from uploadd.serve.verbs import CANCEL_SECONDS, OWNER
+from uploadd.serve.verbs import CANCEL_SECONDS
 from uploadd.uploads import Uploads
 
 log = logging.getLogger("uploadd.upload")
@@ -31,6 +32,11 @@ class _File:
         self.digest = hashlib.sha256()
         self._writer, self._digests = writer, digests
 
+    def end(self) -> None:
+        """It is whole."""
+        received = self.claim.run.received
+        self.upload.declare(received, received)
+
     @property
     def chosen(self) -> bool:
         """Whether somebody chose a file: an input that was left empty is sent all the same."""
@@ -43,12 +49,26 @@ class _File:
         await self._digests.update(self.digest, data)
 
 
+class Kept(Protocol):
+    """A file of the form, as far as it is taken in."""
+
+    begins: FileBegins
+    upload: Upload
+    digest: hashlib._Hash
+
+    @property
+    def chosen(self) -> bool: ...
+    async def take(self, data: bytes) -> None: ...
+    def end(self) -> None: ...
+
+
 class FormUpload:
     """The form that is the body of *exchange*."""
 
     def __init__(self, uploads: Uploads, budget: Budget, exchange: Exchange, form: Form) -> None:
         self._uploads, self._budget, self._exchange, self._form = uploads, budget, exchange, form
-        self._files: list[_File] = []
+        self._files: list[Kept] = []
+        self._came = 0  # bytes of the body
         self._values: list[Value] = []
         self._failed: list[UploadError] = []
 
@@ -86,32 +106,52 @@ class FormUpload:
             with pace.held_back():
                 for event in self._form.feed(data):
                     await self._event(event, share, claims)
+            self._came += len(data)
             pace.came(len(data))
 
     async def _event(self, event: Event, share: Share, claims: AsyncExitStack) -> None:
         match event:
             case FileBegins():
-                upload = self._uploads.create(
-                    name=event.name, media_type=event.media_type, owner=OWNER
-                )
-                claim, holder = await claims.enter_async_context(
-                    holding(self._uploads, upload, patient=True)
-                )
-                writer = Writer(self._uploads, claim, holder, share)
-                self._files.append(_File(event, claim, writer, self._uploads.digests))
+                await self._begin(event, share, claims)
             case FileEnds():
-                run = self._files[-1].claim.run
-                self._files[-1].upload.declare(run.received, run.received)
+                self._files[-1].end()
             case Value():
                 self._values.append(event)
             case bytes():
                 await self._files[-1].take(event)
+
+    async def _begin(self, event: FileBegins, share: Share, claims: AsyncExitStack) -> None:
+        await self._open(event, self._create(event), share, claims)
+
+    def _create(self, event: FileBegins, key: str | None = None) -> Upload:
+        """The upload of one file; it has at most what is still to come."""
+        upload = self._uploads.create(
+            name=event.name,
+            media_type=event.media_type,
+            owner=self._exchange.who.owner,
+            key=key,
+        )
+        length = self._exchange.length
+        upload.expected = None if length is None else length - self._came
+        upload.field = event.field
+        return upload
+
+    async def _open(
+        self, event: FileBegins, upload: Upload, share: Share, claims: AsyncExitStack
+    ) -> None:
+        claim, holder = await claims.enter_async_context(
+            holding(self._uploads, upload, patient=True)
+        )
+        writer = Writer(self._uploads, claim, holder, share)
+        self._files.append(_File(event, claim, writer, self._uploads.digests))
 
     async def _publish(self) -> None:
         """All at once: one batch makes them durable and gives them their names."""
         alone = len(self._files) == 1
         async with trio.open_nursery() as nursery:
             for file in self._files:
+                if not isinstance(file, _File):
+                    continue
                 if not file.chosen:
                     self._uploads.release(file.claim)  # or the holder to be stopped were us
                     nursery.start_soon(self._cancel, file.upload)
@@ -135,8 +175,9 @@ class FormUpload:
         with trio.move_on_after(CANCEL_SECONDS, shield=True):
             async with trio.open_nursery() as nursery:
                 for file in self._files:
-                    nursery.start_soon(self._cancel, file.upload)
+                    if isinstance(file, _File):
+                        nursery.start_soon(self._cancel, file.upload, Input.FAIL)
 
-    async def _cancel(self, upload: Upload) -> None:
+    async def _cancel(self, upload: Upload, what: Input = Input.CANCEL) -> None:
         with suppress(UploadError):
-            await self._uploads.cancel(upload)
+            await self._uploads.cancel(upload, what)

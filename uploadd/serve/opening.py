@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from uploadd import errors
+from uploadd.auth import Who
 from uploadd.protocol.requests import parts_of
 from uploadd.protocol.upload import State, Upload
 from uploadd.protocol.wsmessages import Begin
 from uploadd.uploads import Uploads
 
-OWNER: Final = ""
-"""Nobody is asked for a token yet."""
 
-
-async def find(uploads: Uploads, begin: Begin) -> Upload | None:
+async def find(uploads: Uploads, begin: Begin, who: Who) -> Upload | None:
     """The upload that *begin* goes on with, None for a new one.
+
+    A key of *who* may be from a time when they did not say who they are: anonymous keys are
+    secrets, and whoever knows one has its upload.
 
     Raises NotFound, NotAppendable, and KeyConflict when the key is that of another file.
     """
@@ -26,7 +25,8 @@ async def find(uploads: Uploads, begin: Begin) -> Upload | None:
         return found
     if begin.key is None:
         return None
-    upload = await uploads.find_key(OWNER, begin.key)
+    upload = await uploads.find_key("", begin.key) if who.owner else None
+    upload = upload or await uploads.find_key(who.owner, begin.key)
     if upload is None or (upload.name == begin.name and begin.length in (None, upload.length)):
         return upload
     raise errors.KeyConflict(
@@ -35,14 +35,14 @@ async def find(uploads: Uploads, begin: Begin) -> Upload | None:
     )
 
 
-def create(uploads: Uploads, begin: Begin) -> Upload:
+def create(uploads: Uploads, begin: Begin, who: Who) -> Upload:
     """The new upload that *begin* describes; right after `find`, so that the key is free."""
     return uploads.create(
         name=begin.name,
         length=begin.length,
         media_type=begin.media_type,
         metadata=begin.metadata,
-        owner=OWNER,
+        owner=who.owner,
         key=begin.key,
         digest=begin.digest.value if begin.digest else None,
     )

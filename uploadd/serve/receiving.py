@@ -142,7 +142,7 @@ class Receiving:
     async def _open(self) -> bool:
         """Have a claim that is settled; False when there is nothing to append to."""
         if self._claim is None:
-            found = await opening.find(self._uploads, self.begin)
+            found = await opening.find(self._uploads, self.begin, self._session.who)
             if found is None:
                 self._open_new()
             elif not await self._resume(found):
@@ -186,7 +186,7 @@ class Receiving:
         return True
 
     def _open_new(self) -> None:
-        self._upload = opening.create(self._uploads, self.begin)
+        self._upload = opening.create(self._uploads, self.begin, self._session.who)
         self._claim = self._contend(self._upload)
         self._uploads.settle_new(self._claim)
         self._intake = self._new_intake(self._claim)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
-
-import trio
 
 from uploadd import errors
 from uploadd.assembling import Assembling
@@ -24,14 +20,12 @@ from uploadd.protocol.requests import (
     is_part,
     parts_of,
 )
-from uploadd.protocol.upload import GONE, State, Upload
+from uploadd.protocol.upload import State, Upload
 from uploadd.serve.exchange import Exchange
+from uploadd.serve.looking import end, present
 from uploadd.serve.rules import Rules
 from uploadd.serve.verbs import Verbs
 from uploadd.uploads import Uploads
-
-_UNKNOWN: Final = (State.CANCELLED, State.DELETED)
-"""As if it had never been: a client that deleted it asks whether that is so."""
 
 
 class Resumable:
@@ -72,17 +66,13 @@ class Resumable:
                 standing = replace(self._standing(upload), length=await self._length(upload))
                 await exchange.answer(*speaker.status(standing, head))
             case Cancel():
-                await self._cancel(await self.find(id or ""))
+                upload = await self.find(id or "")
+                await end(self._uploads, upload, exchange.who, self._rules.access)
                 await exchange.answer(*speaker.terminated(head))
 
     async def find(self, id: str) -> Upload:
         """The upload *id*.  Raises NotFound, or Gone for what expired or was lost."""
-        upload = await self._uploads.find(id)
-        if upload.state in _UNKNOWN:
-            raise errors.NotFound(f"there is no upload {id}")
-        if (reason := GONE.get(upload.state)) is not None:
-            raise errors.Gone(f"upload {id} was {reason}", reason=reason)
-        return upload
+        return present(await self._uploads.find(id))
 
     async def _create(self, exchange: Exchange, head: Head, ask: Create, speaker: Speaker) -> None:
         if ask.concat is not None and ask.concat.parts:
@@ -98,7 +88,7 @@ class Resumable:
         upload = await self._verbs.create(
             exchange, ask, offer if informs else None, speaker.trailer
         )
-        digest = await self._digest(upload) if ask.wants_digest else None
+        digest = await self._uploads.digest(upload) if ask.wants_digest else None
         await exchange.answer(*speaker.created(self._standing(upload, digest), head))
 
     async def _concatenate(self, exchange: Exchange, ask: Create, parts: tuple[str, ...]) -> Upload:
@@ -142,7 +132,7 @@ class Resumable:
             await self._check_again(exchange, upload, ask)
         else:
             await self._verbs.append(exchange, upload, ask, speaker.trailer)
-        digest = await self._digest(upload) if ask.wants_digest else None
+        digest = await self._uploads.digest(upload) if ask.wants_digest else None
         await exchange.answer(*speaker.appended(self._standing(upload, digest), head))
 
     async def _check_again(self, exchange: Exchange, upload: Upload, ask: Append) -> None:
@@ -159,27 +149,6 @@ class Resumable:
         if ask.length not in (None, upload.length):
             told = f"upload {upload.id} is complete with {upload.length} bytes, not {ask.length}"
             raise errors.LengthConflict(told)
-
-    async def _cancel(self, upload: Upload) -> None:
-        if upload.state is State.PUBLISHED:
-            await self._uploads.delete(upload)
-        else:
-            await self._uploads.cancel(upload)
-
-    async def _digest(self, upload: Upload) -> bytes | None:
-        """The SHA-256 of a complete upload: as it was declared and compared, else computed."""
-        if upload.state is not State.PUBLISHED or upload.published is None:
-            return None
-        if upload.digest is not None:
-            return upload.digest
-        place, length = upload.published, upload.length or 0
-        fd = await self._uploads.store.open_published(place, length)
-        try:
-            upload.digest = await self._uploads.digests.read(fd, length)
-        finally:
-            with trio.CancelScope(shield=True):  # the last close may free a large file
-                await trio.to_thread.run_sync(os.close, fd)
-        return upload.digest
 
     def _standing(self, upload: Upload, digest: bytes | None = None) -> Standing:
         """How *upload* stands now."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from uploadd.auth import Access
 from uploadd.protocol.origins import Origin
 
 
@@ -19,6 +20,9 @@ class Rules:
     keep_unfinished: float = 7 * 86400.0
     max_sessions: int = 10_000
     max_refs: int = 256
+    max_watched: int = 1000
+    max_events: int = 1000
+    access: Access = field(default_factory=lambda: Access(listing=True))
     head: float = 15.0
     handshake: float = 5.0
     hello: float = 5.0

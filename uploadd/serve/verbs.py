@@ -16,7 +16,7 @@ from uploadd.claims import LET_GO
 from uploadd.errors import Conflict, Draining, HolderStuck, StoreError, UploadError
 from uploadd.protocol.checksums import Announced, Checksum
 from uploadd.protocol.requests import Append, Create, is_part
-from uploadd.protocol.upload import State, Upload
+from uploadd.protocol.upload import Input, State, Upload
 from uploadd.serve.appending import Body, Holder, holding
 from uploadd.serve.checked import CheckedBody
 from uploadd.serve.exchange import Exchange
@@ -24,8 +24,6 @@ from uploadd.uploads import Uploads
 
 log = logging.getLogger("uploadd.upload")
 CANCEL_SECONDS: Final = 5.0
-OWNER: Final = ""
-"""Nobody is asked for a token yet."""
 Begun: TypeAlias = Callable[[Upload], Awaitable[None]]
 Trailer: TypeAlias = Callable[[Iterable[tuple[bytes, bytes]]], Checksum | None]
 
@@ -56,7 +54,7 @@ class Verbs:
             media_type=ask.media_type,
             metadata=ask.metadata,
             echo=ask.echo,
-            owner=OWNER,
+            owner=exchange.who.owner,
             digest=ask.digest,
         )
         try:
@@ -66,7 +64,7 @@ class Verbs:
         except BaseException:
             if not ask.resumable:
                 with trio.move_on_after(CANCEL_SECONDS, shield=True), suppress(UploadError):
-                    await self._uploads.cancel(upload)
+                    await self._uploads.cancel(upload, Input.FAIL)
             raise
         return upload
 

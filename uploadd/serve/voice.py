@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
+from uploadd.auth import Who
 from uploadd.budget import Share
 from uploadd.protocol.ws import ServerSession
 from uploadd.uploads import Uploads
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """How a session ends: the close code of RFC 6455 and its reason."""
+
+    code: int = 1000
+    reason: str = ""
+
+
+class Lasting(Protocol):
+    """A session of any kind, as those outside see it; nothing of it waits."""
+
+    def drain(self, reconnect_after: float, deadline: float) -> None:
+        """Ask the peer to come back later."""
+
+    def part(self) -> None:
+        """End it because the daemon restarts."""
+
+    def look_after(self, now: float) -> None:
+        """See whether the peer still lives."""
 
 
 class Voice(Protocol):
@@ -18,6 +41,7 @@ class Voice(Protocol):
     share: Share
     machine: ServerSession
     max_chunk: int
+    who: Who
 
     def crash(self, fault: Exception) -> None:
         """End the session, and nothing else, because of an error of ours."""

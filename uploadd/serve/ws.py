@@ -9,37 +9,41 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 import trio
 
 from uploadd import errors
+from uploadd.auth import NOBODY, anonymous
 from uploadd.budget import Share
 from uploadd.errors import UploadError
 from uploadd.protocol.frames import Refusal
-from uploadd.protocol.ws import Dropped, Ended, Event, ServerSession
+from uploadd.protocol.ws import Asked, Dropped, Ended, Event, ServerSession
 from uploadd.protocol.wschunks import MAX_HEADER, Chunk
-from uploadd.protocol.wsmessages import Begin, Cancel, Drained, Finish, Hello, Limits
+from uploadd.protocol.wsmessages import (
+    Begin,
+    Cancel,
+    Drained,
+    Finish,
+    Hello,
+    Limits,
+    Read,
+    Unwatch,
+    Watch,
+)
 from uploadd.protocol.wsstates import RefState
 from uploadd.serve.gate import Closed, Gate
 from uploadd.serve.messages import Messages
 from uploadd.serve.receiving import Receiving
 from uploadd.serve.rules import Rules
+from uploadd.serve.voice import Farewell as Farewell
+from uploadd.serve.watching import Watching
 from uploadd.uploads import Uploads
 
 log = logging.getLogger("uploadd.session")
 ABSENT: Final = RefState.ABSENT
 QUIET: Final = 2.0
 """Seconds without a byte after which no memory is kept for a peer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Farewell:
-    """How a session ends: the close code of RFC 6455 and its reason."""
-
-    code: int = 1000
-    reason: str = ""
 
 
 class Session:
@@ -60,8 +64,11 @@ class Session:
         self.id, self.uploads, self.share = id, uploads, share
         self.max_chunk = max_chunk
         self._messages, self._gate, self._rules, self._version = messages, gate, rules, version
-        limits = Limits(max_chunk, rules.max_length, max_chunk, rules.max_refs)
-        self.machine = ServerSession(limits)
+        self.who = NOBODY
+        self.machine = ServerSession(
+            Limits(max_chunk, rules.max_length, max_chunk, rules.max_refs, rules.max_watched)
+        )
+        self._watching = Watching(self, rules.access)
         self._receivings: dict[int, Receiving] = {}
         self._work = trio.CancelScope()
         self._reading = trio.CancelScope()
@@ -84,6 +91,7 @@ class Session:
                     await self._converse()
                 finally:  # here it is open for certain: those outside never meet a closed one
                     self._senders = None
+                    self._watching.close()
         if self._fault is not None:
             raise self._fault
         return self._farewell or Farewell(*(self.machine.closing or (1000, "")))
@@ -174,14 +182,24 @@ class Session:
             case Begin():
                 self._begin(event)
             case Hello():
-                durability = self._rules.durability
-                self.machine.welcome(self.id, self._version, durability, anonymous=True)
+                self._welcome(event)
             case Drained():
                 self.part()
+            case Watch():
+                self._watching.watch(event)
+            case Unwatch():
+                self._watching.unwatch(event)
+            case Read():
+                self._watching.read(event)
             case _:
                 self._pass_on(event, self._receivings[event.ref])
 
-    def _pass_on(self, event: Event, receiving: Receiving) -> None:
+    def _welcome(self, hello: Hello) -> None:
+        self.who = anonymous(hello.client_id)
+        self.machine.welcome(self.id, self._version, self._rules.durability, anonymous=True)
+        self._watching.open()
+
+    def _pass_on(self, event: Asked | Ended | Dropped, receiving: Receiving) -> None:
         match event:
             case Chunk():
                 receiving.chunk(event)
@@ -196,6 +214,7 @@ class Session:
                 receiving.end()
 
     def _begin(self, begin: Begin) -> None:
+        self.share.join()
         self._set_max_chunk()
         if (older := self._receivings.get(begin.ref)) is not None:
             older.end()
@@ -234,13 +253,18 @@ class Session:
         """There may be something to say."""
         if self.machine.deaf:
             self._end_reading()
-        if self.machine.has_output and not self._sending and self._senders is not None:
+        if self._has_output and not self._sending and self._senders is not None:
             self._sending = True
             self._senders.start_soon(self._send)
 
+    @property
+    def _has_output(self) -> bool:
+        return self.machine.has_output or self._watching.ready
+
     async def _send(self) -> None:
         try:
-            while self.machine.has_output:
+            while self._has_output:
+                self._watching.tell()  # not before: what is told is the newest
                 with trio.fail_after(self._rules.send):
                     await self._messages.send(*self.machine.messages())
         except Closed:

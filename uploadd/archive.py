@@ -1,0 +1,114 @@
+"""What the ledger is asked beside single uploads: lists, and how things ended."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+from typing import Any, Final, NamedTuple
+
+from uploadd.ledger import Ledger
+from uploadd.protocol.questions import Listing
+from uploadd.protocol.seen import KEPT_AS
+from uploadd.protocol.upload import Upload
+from uploadd.protocol.wsmessages import Notice
+from uploadd.rows import COLUMNS, upload_of
+
+SCAN: Final = 10_000
+"""Rows that one page looks at: a name that is nowhere must not hold up everybody else."""
+
+_PLACE: Final = "(created, id) < (?, ?)"
+_ORDER: Final = "ORDER BY created DESC, id DESC"
+_NOTICE: Final = "n.notice, n.upload, n.state, n.created, n.name, n.length, n.url, n.read"
+_STANDS: Final = (
+    "(n.state <> 'published' OR u.state = 'published')"  # nobody removed the file since
+)
+
+
+class Page(NamedTuple):
+    """Some uploads, newest first."""
+
+    uploads: list[Upload]
+    last: tuple[float, str] | None
+    """Where the next page begins; None after the last."""
+
+
+class Kept(NamedTuple):
+    """A notice, and whether it was read."""
+
+    notice: Notice
+    read: bool
+
+
+class Archive:
+    """Lists and notices of one *ledger*.  Everything raises StoreError."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def page(self, asked: Listing, owner: str | None) -> Page:
+        """The next page of what *owner* has begun, or (None) everybody has.
+
+        It may be shorter than was asked for, even empty, while more follow.  What is being
+        received and what is being stored look alike here.
+        """
+        states = sorted({state.value for word in asked.states for state in KEPT_AS[word]})
+        place = asked.before or (float("inf"), "")
+        whose, owners = ("", ()) if owner is None else ("owner = ? AND ", (owner,))
+
+        def look(db: sqlite3.Connection) -> tuple[list[Any], tuple[float, str] | None]:
+            db.create_function("folded", 1, _folded, deterministic=True)
+            rows = db.execute(
+                f"SELECT {', '.join(COLUMNS)} FROM (SELECT * FROM uploads "
+                f"WHERE {whose}{_PLACE} {_ORDER} LIMIT {SCAN}) "
+                f"WHERE state IN ({', '.join('?' * len(states))}) "
+                "AND instr(folded(name), ?) > 0 LIMIT ?",  # in the order of what is looked at
+                (*owners, *place, *states, asked.name.casefold(), asked.limit),
+            ).fetchall()
+            if len(rows) == asked.limit:
+                created, id = COLUMNS.index("created"), COLUMNS.index("id")
+                return rows, (rows[-1][created], rows[-1][id])
+            scanned = db.execute(
+                f"SELECT created, id FROM uploads WHERE {whose}{_PLACE} {_ORDER} "
+                f"LIMIT 1 OFFSET {SCAN - 1}",
+                (*owners, *place),
+            ).fetchone()
+            return rows, scanned
+
+        rows, last = await self._ledger.look(look)
+        return Page([upload_of(row)[0] for row in rows], last)
+
+    async def notices(self, owner: str, *, unread: bool) -> list[Kept]:
+        """The notices of *owner*, newest first."""
+        order = (
+            f"SELECT {_NOTICE} FROM notices AS n JOIN uploads AS u ON u.id = n.upload "
+            f"WHERE n.owner = ? AND {_STANDS} AND n.read <= ? ORDER BY n.created DESC"
+        )
+        rows = await self._ledger.look(lambda db: db.execute(order, (owner, not unread)).fetchall())
+        return [Kept(Notice(*row[:-1]), bool(row[-1])) for row in rows]
+
+    async def read(self, owner: str, notices: Collection[str] | None) -> None:
+        """Note that *owner* has read these *notices*, or (None) all."""
+
+        def change(db: sqlite3.Connection) -> None:
+            order = "UPDATE notices SET read = 1 WHERE owner = ?"
+            if notices is None:
+                db.execute(order, (owner,))
+            else:
+                db.executemany(f"{order} AND notice = ?", [(owner, id) for id in notices])
+
+        await self._ledger.change(change)
+
+    async def forget(self, before: float) -> None:
+        """Forget the notices from before that moment."""
+        old = "SELECT 1 FROM notices WHERE created < ? LIMIT 1"
+        if not await self._ledger.look(lambda db: db.execute(old, (before,)).fetchone()):
+            return
+
+        def change(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM notices WHERE created < ?", (before,))
+
+        await self._ledger.change(change)
+
+
+def _folded(name: str | None) -> str:
+    return (name or "").casefold()

@@ -1,0 +1,110 @@
+"""A stream of what is watched, for whoever can only listen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+
+import trio
+
+from uploadd import errors
+from uploadd.auth import Access, Operation, Who
+from uploadd.latest import EVERYBODY, of_owner, of_upload
+from uploadd.protocol import sse
+from uploadd.protocol.questions import Watching
+from uploadd.protocol.wsmessages import Gone, encode
+from uploadd.serve.exchange import Exchange
+from uploadd.serve.looking import Bell, Names, Waiters
+from uploadd.uploads import Uploads
+from uploadd.watch import Watcher
+
+
+class Events:
+    """Streams of *uploads*, each a place among *waiters*."""
+
+    def __init__(self, uploads: Uploads, names: Names, waiters: Waiters, access: Access) -> None:
+        self._uploads, self._names, self._waiters = uploads, names, waiters
+        self._access = access
+
+    async def stream(self, exchange: Exchange, asked: Watching) -> None:
+        """Answer with what is *asked*, until the client goes or the daemon stops.
+
+        Raises Forbidden, NotFound when there is nothing of all that, TooMany.
+        """
+        with self._waiters.one() as bell:
+            watcher = self._uploads.watch.watcher(bell.ring)
+            try:
+                first = await self._begin(watcher, asked, exchange.who)
+                async with (
+                    trio.open_nursery() as nursery,
+                    aclosing(self._pieces(watcher, bell, first)) as pieces,
+                ):
+                    nursery.start_soon(_until_gone, exchange, nursery.cancel_scope)
+                    await exchange.stream_answer(200, sse.FIELDS, pieces)
+                    nursery.cancel_scope.cancel(reason="all is said")
+            finally:
+                watcher.close()
+
+    async def _begin(self, watcher: Watcher, asked: Watching, who: Who) -> bytes:
+        """Watch what is asked for; what is to be said before everything else."""
+        since = sse.since(asked.last, self._uploads.watch.epoch)
+        if asked.subjects == "mine":
+            self._permit(who, Operation.MINE, "mine needs a client id of 22 random characters")
+            watcher.add(of_owner(who.owner), since=since)
+            for one in await self._uploads.archive.notices(who.owner, unread=True):
+                watcher.note(one.notice)
+            return sse.RETRY
+        if asked.subjects == "all":
+            self._permit(who, Operation.ALL, "access.list lets nobody see everybody's uploads")
+            watcher.add(EVERYBODY, since=since)
+            return sse.RETRY
+        first = sse.RETRY
+        for name in asked.subjects:
+            try:
+                upload = await self._names.find(name, who)
+            except errors.NotFound:
+                first += _gone(name, "unknown")
+            except errors.Gone as error:
+                first += _gone(name, error.reason)
+            else:
+                watcher.add_upload(upload)
+        if not watcher.subjects:
+            raise errors.NotFound("there is none of these uploads")
+        return first
+
+    def _permit(self, who: Who, what: Operation, otherwise: str) -> None:
+        if not self._access.may(who, what):
+            raise errors.Forbidden(otherwise)
+
+    async def _pieces(
+        self, watcher: Watcher, bell: Bell, first: bytes
+    ) -> AsyncGenerator[bytes, None]:
+        yield first + self._told(watcher)
+        while watcher.subjects and not self._waiters.draining:
+            with trio.move_on_after(sse.HEARTBEAT) as silence:
+                await bell.rung()
+            if (news := self._told(watcher)) or silence.cancelled_caught:
+                yield news or sse.COMMENT
+        yield sse.RETRY
+
+    def _told(self, watcher: Watcher) -> bytes:
+        """Everything that is new, and up to where that is all of it."""
+        lives, watch = watcher.take(), self._uploads.watch
+        told = [sse.event("notice", encode(notice)) for notice in watcher.notices()]
+        for life in lives:
+            last = life is lives[-1] and watcher.behind is None
+            id = sse.event_id(watch.epoch, life.number) if last else None
+            told.append(sse.event("gone" if life.gone else "progress", life.text, id))
+            if life.gone:
+                watcher.drop(of_upload(life.upload.id))
+        return b"".join(told)
+
+
+async def _until_gone(exchange: Exchange, scope: trio.CancelScope) -> None:
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        await exchange.peer_gone()
+    scope.cancel(reason="nobody listens")
+
+
+def _gone(id: str, reason: str) -> bytes:
+    return sse.event("gone", encode(Gone(id, reason)))

@@ -1,0 +1,111 @@
+"""Finding an upload by what a client calls it, and waiting for something new of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import trio
+
+from uploadd import errors
+from uploadd.auth import Access, Operation, Who, ends
+from uploadd.protocol.requests import UPLOAD_ID
+from uploadd.protocol.upload import GONE, State, Upload, gone
+from uploadd.uploads import Uploads
+
+MAX_NAMES: Final = 10_000
+_UNKNOWN: Final = (State.CANCELLED, State.DELETED)
+"""As if it had never been: a client that deleted it asks whether that is so."""
+
+
+def present(upload: Upload) -> Upload:
+    """*upload*, if there is something of it.  Raises NotFound, or Gone for what was not wished."""
+    if upload.state in _UNKNOWN:
+        raise errors.NotFound(f"there is no upload {upload.id}")
+    if (reason := GONE.get(upload.state)) is not None:
+        raise gone(upload.id, reason)
+    return upload
+
+
+async def end(uploads: Uploads, upload: Upload, who: Who, access: Access) -> None:
+    """Cancel *upload*, or remove its file.  Raises Forbidden and what those verbs raise."""
+    what = ends(upload)
+    if not access.may(who, what, upload):
+        raise errors.Forbidden(
+            f"upload {upload.id} belongs to somebody else",
+            hint="the X-Client-Id that began it",
+        )
+    if what is Operation.DELETE:
+        await uploads.delete(upload)
+    else:
+        await uploads.cancel(upload)
+
+
+class Names:
+    """What clients call uploads beside their ids: short names, as long as they are remembered."""
+
+    def __init__(self, uploads: Uploads) -> None:
+        self._uploads = uploads
+        self._names: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    def name(self, upload: Upload, name: str) -> None:
+        """Call *upload*, of its owner, *name* from now on."""
+        self._names[upload.owner, name] = upload.id
+        self._names.move_to_end((upload.owner, name))
+        if len(self._names) > MAX_NAMES:
+            self._names.popitem(last=False)
+
+    async def find(self, name: str, who: Who) -> Upload:
+        """The upload that *who* calls *name*, or whose id that is.  Raises NotFound, Gone."""
+        if (id := self._names.get((who.owner, name))) is not None:
+            return present(await self._uploads.find(id))
+        if (upload := await self._uploads.find_key(who.owner, name)) is not None:
+            return present(upload)
+        if not UPLOAD_ID.fullmatch(name):
+            raise errors.NotFound(f"there is no upload {name!r}")
+        return present(await self._uploads.find(name))
+
+
+class Waiters:
+    """Answers that wait for something to happen: at most *most*, and none when the daemon stops."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: set[Bell] = set()
+        self.draining = False
+
+    @contextmanager
+    def one(self) -> Iterator[Bell]:
+        """A place among them, and the bell that wakes it.  Raises TooMany."""
+        if len(self._waiting) >= self._most:
+            raise errors.TooMany(f"{len(self._waiting)} answers wait already")
+        bell = Bell()
+        self._waiting.add(bell)
+        try:
+            yield bell
+        finally:
+            self._waiting.discard(bell)
+
+    def drain(self) -> None:
+        """Wake everybody: nothing more will happen here."""
+        self.draining = True
+        for bell in self._waiting:
+            bell.ring()
+
+
+class Bell:
+    """Wakes one task; it may ring while nobody waits."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def ring(self) -> None:
+        """There is something to see."""
+        self._event.set()
+
+    async def rung(self) -> None:
+        """Wait until it rings, or return at once if it has."""
+        await self._event.wait()
+        self._event = trio.Event()

@@ -1,0 +1,94 @@
+"""A WebSocket that only listens: it hears where the files of one client id are."""
+
+from __future__ import annotations
+
+import trio
+
+from uploadd.auth import anonymous
+from uploadd.latest import of_owner
+from uploadd.protocol import plainsocket
+from uploadd.protocol.upload import Upload
+from uploadd.serve.gate import Closed, Gate
+from uploadd.serve.looking import Bell
+from uploadd.serve.messages import Messages
+from uploadd.serve.rules import Rules
+from uploadd.serve.voice import Farewell
+from uploadd.uploads import Uploads
+from uploadd.watch import Watcher
+
+
+class PlainSocket:
+    """Tells over *messages* what becomes of the *uploads* of *client_id*."""
+
+    def __init__(
+        self,
+        messages: Messages,
+        gate: Gate,
+        uploads: Uploads,
+        client_id: str,
+        rules: Rules,
+    ) -> None:
+        self._messages, self._gate, self._uploads = messages, gate, uploads
+        self._client_id, self._rules = client_id, rules
+        self._work = trio.CancelScope()
+        self._bell = Bell()
+        self._farewell = Farewell()
+
+    async def serve(self) -> Farewell:
+        """Tell until the peer goes, or is told to."""
+        watcher = self._uploads.watch.watcher(self._bell.ring)
+        watcher.add(of_owner(anonymous(self._client_id).owner))
+        try:
+            with self._work:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._listen)
+                    await self._tell(watcher)
+        finally:
+            watcher.close()
+        return self._farewell
+
+    async def _listen(self) -> None:
+        """Nothing that is said here means anything; but the peer may go."""
+        try:
+            while True:
+                await self._messages.receive()
+        except Closed as closed:
+            refused = closed.refusal
+            self._end(Farewell(refused.code, refused.reason) if refused else Farewell())
+
+    async def _tell(self, watcher: Watcher) -> None:
+        try:
+            while True:
+                if texts := [self._text(life.upload) for life in watcher.take()]:
+                    with trio.fail_after(self._rules.send):
+                        await self._messages.send(*texts)
+                if not watcher.ready:
+                    await self._bell.rung()
+        except (Closed, trio.TooSlowError):
+            self._end(Farewell())
+
+    def _text(self, upload: Upload) -> str:
+        return plainsocket.told(upload, self._uploads.watch.glance(upload), self._client_id)
+
+    # --- as for every session: never wait ---------------------------------------------------------
+
+    def drain(self, reconnect_after: float, deadline: float) -> None:
+        """There is nothing to end first."""
+        self.part()
+
+    def part(self) -> None:
+        """The daemon restarts."""
+        self._end(Farewell(1012, "restarting"))
+
+    def look_after(self, now: float) -> None:
+        """Ping a quiet peer, end a silent one; *now* is trio's clock."""
+        quiet = now - self._gate.heard
+        if quiet > self._rules.idle:
+            self._end(Farewell(4408, "too-slow"))
+        elif quiet > self._rules.ping:
+            self._messages.ping()
+
+    def _end(self, farewell: Farewell) -> None:
+        if not self._work.cancel_called:
+            self._farewell = farewell
+            self._work.cancel(reason=farewell.reason)

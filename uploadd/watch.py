@@ -1,0 +1,271 @@
+"""Who is told where uploads are: newest values, in rounds.
+
+The line that moves an offset calls `Watch.moved`, whatever wire the bytes came by, and that costs
+it no more than a note in a dict.  A round, at most five a second, gives what has moved to those
+who watch it.  A watcher holds which uploads it has not read yet, never what they were: reading
+gives the newest, and who does not read costs nothing.
+
+Changes of state start a round at once.  With many watchers rounds are rarer: telling them may not
+slow down what they look at.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Final
+
+import trio
+
+from uploadd.latest import Life, of_owner, of_upload
+from uploadd.protocol.seen import Glance
+from uploadd.protocol.upload import Upload
+from uploadd.protocol.wsmessages import Notice
+
+INTERVAL: Final = 0.2
+"""Seconds between two rounds that nobody hurries."""
+TELLINGS: Final = 1500.0
+"""Watchers told in a second, all together: what follows costs the loop a tenth of its time."""
+PER_TELLING: Final = 30
+"""Uploads that cost as much to tell of as to wake one who is told."""
+KEPT: Final = 1000
+"""Uploads that have ended, or rest, and are remembered for watchers who come back."""
+PACE: Final = 1.0
+"""Seconds after which it is looked whether what stands still is told as moving."""
+MAX_NOTICES: Final = 100
+
+
+class Watcher:
+    """One who watches.  *wake* is called, on the loop, when there is something to `take`."""
+
+    def __init__(self, watch: Watch, wake: Callable[[], None]) -> None:
+        self._watch, self._wake = watch, wake
+        self.subjects: set[str] = set()
+        self._pending: dict[str, Life] = {}
+        self._notices: dict[str, Notice] = {}
+        self._behind: int | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` or `notices` would give something."""
+        return bool(self._pending or self._notices)
+
+    @property
+    def behind(self) -> int | None:
+        """All up to this number was taken, not all beyond; None: all was."""
+        return self._behind
+
+    def add(self, subject: str, *, since: int | None = None) -> None:
+        """Watch *subject*: first how all of it stands that moves now.
+
+        *since*: only what is newer than this number, and what has ended since.
+        """
+        self.subjects.add(subject)
+        self._watch._watchers.setdefault(subject, set()).add(self)
+        for life in self._watch.changed({subject}, since):
+            self.mark(life)
+
+    def add_upload(self, upload: Upload) -> None:
+        """Watch one upload: first how it stands."""
+        subject = of_upload(upload.id)
+        self.subjects.add(subject)
+        self._watch._watchers.setdefault(subject, set()).add(self)
+        self.mark(self._watch.life(upload))
+
+    def drop(self, subject: str) -> None:
+        """Watch *subject* no more."""
+        self.subjects.discard(subject)
+        others = self._watch._watchers.get(subject)
+        if others is not None:
+            others.discard(self)
+            if not others:
+                del self._watch._watchers[subject]
+        for id, life in list(self._pending.items()):
+            if self.subjects.isdisjoint(life.subjects):
+                del self._pending[id]
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        for subject in list(self.subjects):
+            self.drop(subject)
+
+    def mark(self, life: Life) -> None:
+        """There is something new of *life*."""
+        named = of_upload(life.upload.id) in self.subjects
+        if named or life.upload.id in self._pending or len(self._pending) < self._watch.most:
+            self._pending[life.upload.id] = life
+        elif self._behind is None:
+            self._behind = life.number - 1
+        self._wake()
+
+    def note(self, notice: Notice) -> None:
+        """An upload of this owner has ended."""
+        if len(self._notices) >= MAX_NOTICES:
+            del self._notices[next(iter(self._notices))]
+        self._notices[notice.notice] = notice
+        self._wake()
+
+    def take(self) -> list[Life]:
+        """What has changed since it was taken last, in the order of its numbers."""
+        taken = sorted(self._pending.values(), key=lambda life: life.number)
+        self._pending.clear()
+        if taken:
+            self._watch.told(len(taken))
+        if self._behind is not None:
+            since, self._behind = self._behind, None
+            for life in self._watch.changed(self.subjects, since):
+                self.mark(life)
+        return taken
+
+    def notices(self) -> list[Notice]:
+        """The notices that came since."""
+        found, self._notices = list(self._notices.values()), {}
+        return found
+
+
+class Watch:
+    """All uploads that move in this process.  *most* are pending for one watcher at a time, beside
+    those that it watches by their ids.
+
+    *glance* tells what is known of an upload beside what is durable.  `run` needs a task.
+    """
+
+    def __init__(self, glance: Callable[[Upload], Glance], *, most: int = 1000) -> None:
+        self.glance, self.most = glance, most
+        self.number = 0
+        """Of the newest that was told, in this *epoch*."""
+        self.epoch = secrets.token_hex(4)
+        self._watchers: dict[str, set[Watcher]] = {}
+        self._lives: dict[str, Life] = {}
+        self._past: deque[Life] = deque(maxlen=KEPT)  # nobody has them in hand any more
+        self._dirty: dict[str, Life] = {}
+        self._told = 0.0
+        self._wake, self._hurry = trio.Event(), trio.Event()
+
+    # --- for those who move uploads: never wait -------------------------------------------------
+
+    def moved(self, upload: Upload) -> None:
+        """The durable bytes or the state of *upload* may have changed."""
+        life = self._lives.get(upload.id)
+        if life is None:
+            life = self._lives[upload.id] = Life(upload, self.glance)
+        else:
+            life.moved()
+        if not self._dirty:
+            self._wake.set()
+        self._dirty[upload.id] = life
+        if self._is_watched(life) and (state := life.seen()) is not life.state:
+            life.state, life.hurried = state, True
+            self._hurry.set()
+
+    def tie(self, upload: Upload, subject: str) -> None:
+        """Tell of *upload* those, too, who watch *subject*."""
+        self.moved(upload)
+        self._lives[upload.id].subjects.append(subject)
+
+    def noted(self, owner: str, notice: Notice) -> None:
+        """An upload of *owner* has ended, and that is remembered."""
+        for watcher in self._watchers.get(of_owner(owner), ()):
+            watcher.note(notice)
+
+    # --- for those who watch --------------------------------------------------------------------
+
+    def watcher(self, wake: Callable[[], None]) -> Watcher:
+        """One more who watches, nothing yet; it must be closed."""
+        return Watcher(self, wake)
+
+    def life(self, upload: Upload) -> Life:
+        """What is told of *upload*, moving or not."""
+        return self._lives.get(upload.id) or Life(upload, self.glance)
+
+    def moving(self) -> list[Upload]:
+        """The uploads that somebody sends now."""
+        return [life.upload for life in self._lives.values() if life.goes_on]
+
+    def changed(self, subjects: set[str], since: int | None) -> list[Life]:
+        """What of *subjects* is newer than *since*; None: all that moves."""
+        lives: Iterator[Life] = iter(self._lives.values())
+        if since is not None:
+            lives = chain(self._past, lives)
+        found = [
+            life
+            for life in lives
+            if (since is None or life.number > since or not life.number)
+            and not subjects.isdisjoint(life.subjects)
+        ]
+        found.sort(key=lambda life: life.number)
+        return found
+
+    def told(self, count: int) -> None:
+        """A watcher was told of *count* uploads."""
+        self._told += 1 + count / PER_TELLING
+
+    # --- the rounds -----------------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Tell in rounds, until cancelled."""
+        task_status.started()
+        full = at = trio.current_time()
+        while True:
+            with trio.move_on_after(PACE if self._runs() else float("inf")):
+                await self._wake.wait()
+            if not self._dirty:
+                self._slow_down()
+            free = at + self._told / TELLINGS
+            due = max(full + INTERVAL, free)
+            with trio.move_on_at(due):
+                await self._hurry.wait()
+            await trio.sleep_until(max(free, trio.current_time()))
+            at = trio.current_time()
+            if at >= due:
+                full = at
+            self._told = 0.0
+            self._round(hurried=at < due)
+
+    def _round(self, *, hurried: bool) -> None:
+        """Give what has moved to those who watch it; *hurried*: only changes of state."""
+        self._hurry = trio.Event()
+        dirty, self._dirty = self._dirty, {}
+        for id, life in dirty.items():
+            if hurried and not life.hurried:
+                self._dirty[id] = life
+                continue
+            life.hurried = False
+            self.number += 1
+            life.number = self.number
+            if self._is_watched(life):
+                self._tell(life)
+            if not life.goes_on and self._lives.get(id) is life:
+                del self._lives[id]
+                self._past.append(life)
+        if not self._dirty:
+            self._wake = trio.Event()
+
+    def _tell(self, life: Life) -> None:
+        """Let those who watch it know, if there is something to see."""
+        shown = life.upload.held.total, life.seen()
+        if shown == life.shown:
+            return
+        life.shown = shown
+        for subject in life.subjects:
+            for watcher in self._watchers.get(subject, ()):
+                watcher.mark(life)
+
+    def _is_watched(self, life: Life) -> bool:
+        return not self._watchers.keys().isdisjoint(life.subjects)
+
+    def _runs(self) -> bool:
+        """Whether somebody was told that something moves."""
+        return bool(self._watchers) and any(life.runs for life in self._lives.values())
+
+    def _slow_down(self) -> None:
+        """Nothing has moved for a while: tell that, until it was told that nothing moves."""
+        now = trio.current_time()
+        for id, life in self._lives.items():
+            if life.runs:
+                life.runs = life.rate.at(now) > 0
+                life.stale()
+                life.shown = None
+                self._dirty[id] = life
