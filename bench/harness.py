@@ -209,7 +209,7 @@ class Bench:
             peak_rss=round(median(usage.peak_rss for usage in used)) if used else None,
             server_share=median(share.all for share in shares) if shares else None,
             load_share=generator,
-            bound=bound(generator=generator, server=_median(shares)),
+            bound=bound(generator=generator, server=_median(shares)) if server.port else "",
         )
 
     def figure(

@@ -30,6 +30,7 @@ def run(bench: Bench) -> None:
             for server in servers:
                 bench.figure("start-up", place, server.name, "ms", [server.started * 1e3],
                              better="less")  # fmt: skip
+            for server in servers:
                 resident = rss(server.pids[0]) / (1 << 20)
                 bench.figure("memory after the start", place, server.name, "MiB", [resident],
                              better="less")  # fmt: skip

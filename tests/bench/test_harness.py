@@ -25,7 +25,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def server(name: str) -> Server:
     """Nobody listens."""
-    return Server(name, "1", 0, durability="none", flushes=False)
+    return Server(name, "1", 1, durability="none", flushes=False)
 
 
 def load(megabytes: float) -> Load:
@@ -120,6 +120,18 @@ def test_several_measures_of_one_turn_are_several_tables(bench: Bench) -> None:
         ("a thing", "MB/s", 4),
         ("a thing: p50", "ms", 2),
     ]
+
+
+def test_who_is_his_own_load_is_not_bound_by_the_generator(bench: Bench) -> None:
+    """What has no port is no server: dd, or the store alone."""
+    alone = Server("dd", "1", 0)
+    servers = [server("uploadd"), alone]
+
+    def busy(one: Server) -> Load:
+        return Load(0.0, 1.0, [Part(1, 1)], load_cpu=1.0, busiest=1.0)
+
+    bench.compare("a thing", bench.places["here"], servers, busy)
+    assert [row.bound for row in bench.rows] == ["generator", ""]
 
 
 def test_what_was_uploaded_is_removed_from_memory_only(bench: Bench, tmp_path: Path) -> None:
