@@ -11,6 +11,7 @@ import datetime
 import os
 import resource
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -103,6 +104,7 @@ def _peer(text: str) -> foreign.Peer:
 def run(form: str, chosen: Sequence[str], peers: Sequence[foreign.Peer], disk: Path) -> rows.Result:
     """Measure; everything that was started and written is gone afterwards."""
     _raise_limit()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unmount, remove
     began, about = time.perf_counter(), machine()
     when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     with prepared(disk, (3072 if form == "short" else 8192) * MIB) as places:
