@@ -222,7 +222,7 @@ async def test_with_many_watchers_rounds_are_rarer() -> None:
             world.do("move", 0, 0)
             await trio.sleep(0.01)
         assert reads <= TELLINGS * 20 + 2 * count
-        assert reads >= 5 * count
+        assert reads >= 2 * count
         nursery.cancel_scope.cancel()
 
 

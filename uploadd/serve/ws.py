@@ -262,14 +262,16 @@ class Session:
         return self.machine.has_output or self._watching.ready
 
     async def _send(self) -> None:
+        patience = trio.CancelScope()  # one for all that is sent now: it costs as much as sending
         try:
-            while self._has_output:
-                self._watching.tell()  # not before: what is told is the newest
-                with trio.fail_after(self._rules.send):
+            with patience:
+                while self._has_output:
+                    self._watching.tell()  # not before: what is told is the newest
+                    patience.deadline = trio.current_time() + self._rules.send
                     await self._messages.send(*self.machine.messages())
         except Closed:
             self._end_reading()
-        except trio.TooSlowError:  # half a message is out
-            self._work.cancel(reason="the peer takes nothing")
         finally:
             self._sending = False
+        if patience.cancelled_caught:  # half a message is out
+            self._work.cancel(reason="the peer takes nothing")
