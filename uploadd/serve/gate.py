@@ -51,7 +51,6 @@ class Gate:
         self.holding_back = False
         self._held_back = 0.0  # seconds of the open message for which we did not read
         self._since: float | None = None  # when that message began
-        self._waited = True  # and so let other tasks run, since the last turn
         self._scratch = _scratch_of_this_run()
 
     @property
@@ -93,9 +92,7 @@ class Gate:
 
     async def _turn(self) -> None:
         """At most 128 frames, so that no peer can hold the loop.  Raises Closed."""
-        if not self._waited:
-            await trio.lowlevel.checkpoint()
-        self._waited = False
+        await trio.lowlevel.checkpoint()
         if not self._reader.pending:
             await self._read()
         self._heard += self._reader.take(trio.current_time())
@@ -114,12 +111,12 @@ class Gate:
             self._since, self._held_back = self._reader.message_since, 0.0
         if not self._share.may_read:
             await self._wait_for_room()
-        deadline, now = self._deadline(), trio.current_time()
-        if now >= deadline or (count := await self._receive(deadline)) is None:
+        deadline = self._deadline()
+        if trio.current_time() >= deadline or (count := await self._receive(deadline)) is None:
             told = f"a message must end within {self._message_seconds:g} s"
             self._reader.refuse(Refusal(POLICY, told))
             return
-        self.heard = trio.current_time() if self._waited else now
+        self.heard = trio.current_time()
         if not count:
             raise Closed
 
@@ -129,7 +126,6 @@ class Gate:
             if self._socket is None:
                 return await self._receive_some(self.stream, deadline)
             while (count := self._receive_now(self._socket)) is None:
-                self._waited = True
                 with trio.move_on_at(deadline) as patience:
                     await trio.lowlevel.wait_readable(self._socket)
                 if patience.cancelled_caught:
@@ -150,7 +146,6 @@ class Gate:
         return count
 
     async def _receive_some(self, stream: trio.abc.Stream, deadline: float) -> int | None:
-        self._waited = True
         with trio.move_on_at(deadline):
             data = await stream.receive_some(self._size)
             self._reader.feed(data)
