@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -128,23 +129,43 @@ COLUMNS: Final = (
     *("key", "digest", "created", "modified", "path", "inode", "boot", "echo", "mark"),
 )
 _CHANGING: Final = [c for c in COLUMNS if c not in ("id", "owner", "created")]  # or indexes move
-SAVE: Final = (
-    f"INSERT INTO uploads ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
-    f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in _CHANGING)} "
+_SAVE: Final = f"INSERT INTO uploads ({', '.join(COLUMNS)}) VALUES "
+_OR_UPDATE: Final = (
+    f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in _CHANGING)} "
     "WHERE excluded.fence >= uploads.fence"
 )
+_REMEMBER: Final = "INSERT OR IGNORE INTO outbox VALUES "
+MOST_TOGETHER: Final = 64
+"""Rows of one statement."""
 LOOK: Final = f"SELECT {', '.join(COLUMNS)} FROM uploads WHERE "
+
+
+def _insert(
+    db: sqlite3.Connection, verb: str, rows: Sequence[tuple[Any, ...]], then: str = ""
+) -> int:
+    """Insert *rows*, many in one statement; how many were written.
+
+    Python lets go of its lock for every row that it steps to, and a busy loop takes a while to
+    give it back.  By powers of two, so that few statements have to be prepared.
+    """
+    written, at, count = 0, 0, MOST_TOGETHER
+    while at < len(rows):
+        if count > len(rows) - at:
+            count //= 2
+            continue
+        some = rows[at : at + count]
+        marks = f"({', '.join('?' * len(some[0]))})"
+        values = list(chain.from_iterable(some))
+        written += db.execute(f"{verb}{', '.join([marks] * count)}{then}", values).rowcount
+        at += count
+    return written
 
 
 def write(db: sqlite3.Connection, entries: Entries) -> None:
     """Write *entries*, inside a transaction of the caller's.  Raises MediumFailed."""
-    saved = db.executemany(SAVE, entries.rows).rowcount if entries.rows else 0
-    if saved != len(entries.rows):
+    if _insert(db, _SAVE, entries.rows, _OR_UPDATE) != len(entries.rows):
         raise MediumFailed("a row was written under an older fence: two daemons?")
-    db.executemany(
-        "INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?)",
-        [(e.id, e.upload, e.kind, e.created) for e in entries.events],
-    )
+    _insert(db, _REMEMBER, [(e.id, e.upload, e.kind, e.created) for e in entries.events])
     if entries.notices:
         _write_notices(db, entries.notices)
 
