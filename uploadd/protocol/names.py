@@ -56,7 +56,7 @@ def _clip(text: str, limit: int) -> str:
 
 def split(name: str) -> tuple[str, str]:
     """Stem and suffix; ``a.tar.gz`` gives ``a`` and ``.tar.gz``; a long suffix is none."""
-    match = re.search(r"(\.tar)?\.[A-Za-z0-9]{1,12}$", name)
+    match = re.search(r"(\.tar)?\.[A-Za-z0-9]{1,12}\Z", name)
     if match is None or match.start() == 0:
         return name, ""
     return name[: match.start()], match.group()

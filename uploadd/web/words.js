@@ -147,6 +147,7 @@ const en = {
     "holder-stuck": () => ["The server is still busy with the last part.", "Trying again by itself."],
     "origin-not-allowed": () => ["The server does not take uploads from this address.",
       "Tell whoever runs it: this page’s origin must be allowed."],
+    "forbidden": () => ["The server does not let you do this.", "Ask whoever runs it for permission."],
     "host-not-allowed": () => ["The server does not take uploads under this name.",
       "Tell whoever runs it: this host name must be allowed."],
     "length-exceeded": () => ["The file has grown since the upload began.", "Choose it again to upload it as it is now."],
