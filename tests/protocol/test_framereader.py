@@ -120,7 +120,9 @@ def test_the_room_of_a_frame_is_kept_for_the_next_until_the_peer_is_quiet() -> N
     reader.rest()
     assert len(reader.room) == size // 2
     feed(reader, bytes(size // 2), ahead=True)
+    assert reader.memory == size
     reader.rest()
+    assert reader.memory == 0
     feed(reader, header(BINARY, size))
     assert len(reader.room) == FIRST_ROOM
 

@@ -126,6 +126,11 @@ class FrameReader:
         come = frame.length - self._left
         return self._roomy(come)[come : frame.length]
 
+    @property
+    def memory(self) -> int:
+        """Bytes that are kept for large frames: as large as the largest that came in parts."""
+        return len(self._body)
+
     def _roomy(self, come: int) -> memoryview:
         """The body, of which *come* bytes have come, with room for more."""
         assert self._frame is not None

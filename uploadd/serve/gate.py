@@ -22,6 +22,7 @@ READ: Final = 1 << 20
 frames of more than one turn are kept.  With a quarter of it a byte costs a fifth more.
 """
 LEAST: Final = 64 * 1024
+"""The same for a peer of large frames: what is read there and not in their room is copied."""
 _scratch: Final = trio.lowlevel.RunVar[memoryview]("scratch")
 """Where all sessions read to: what is here when a task waits is nobody's."""
 
@@ -101,6 +102,8 @@ class Gate:
     @property
     def _size(self) -> int:
         """Bytes of the next read: as fair as chunks are."""
+        if self._reader.memory > READ // 2:
+            return LEAST
         return min(max(self._share.max_chunk, LEAST), READ)
 
     # --- reading --------------------------------------------------------------------------------
