@@ -247,10 +247,12 @@ class Uploads(Claims):
     async def sweep(self, before: float) -> int:
         """Expire what nobody has touched since *before*, in epoch seconds; how many it was."""
         count = 0
+        needed = set(self._pins)  # also by what ends in this sweep: those have time until the next
         for id in await self._ledger.stale(before):
             upload = await self.find(id)
             idle = upload.state is State.RECEIVING and id not in self._claims
-            if idle and id not in self._pins and upload.modified < before:
+            needed |= self._pins.keys()
+            if idle and id not in needed and upload.modified < before:
                 upload.move(Input.EXPIRE)
                 await self._end(upload)
                 count += 1
