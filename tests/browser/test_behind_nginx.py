@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Route, WebSocket
 
 from tests.browser.conftest import Opener, Server
-from tests.browser.site import MB, choose, says
+from tests.browser.site import MB, choose, row, says
 from tests.e2e.test_nginx import SAMPLE, Nginx
 
 
@@ -20,21 +20,32 @@ def strips(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def address(tmp_path: Path, daemon: Server, strips: bool) -> Iterator[str]:
-    """Where nginx is."""
+def below() -> str:
+    """The path on nginx that is the daemon's root."""
+    return "/"
+
+
+@pytest.fixture
+def address(tmp_path: Path, daemon: Server, strips: bool, below: str) -> Iterator[str]:
+    """Where nginx has the page."""
     lines = SAMPLE.read_text().splitlines()
     if strips:
         without = ("proxy_set_header Upgrade", "proxy_set_header Connection")
         lines = [line for line in lines if not line.strip().startswith(without)]
+    text = "\n".join(lines)
+    if below != "/":  # a path behind proxy_pass takes the place of the location's
+        text = text.replace("location / {", f"location {below} {{")
+        text = text.replace("http://uploadd;", "http://uploadd/;")
     (tmp_path / "nginx").mkdir()
-    nginx = Nginx(tmp_path / "nginx", "\n".join(lines))
+    nginx = Nginx(tmp_path / "nginx", text)
     nginx.start(daemon.port)
-    yield f"http://127.0.0.1:{nginx.port}"
+    yield f"http://127.0.0.1:{nginx.port}{below}"
     nginx.stop()
 
 
+@pytest.mark.parametrize("below", ["/", "/files/drop/"])
 @pytest.mark.parametrize("strips", [False, True], indirect=True, ids=["as shipped", "stripped"])
-def test_a_file_arrives_whole(
+def test_a_file_arrives_whole_and_is_found_where_the_page_says(
     open_page: Opener, address: str, daemon: Server, strips: bool, tmp_path: Path
 ) -> None:
     """By WebSocket, or by tus where that does not get through."""
@@ -48,6 +59,8 @@ def test_a_file_arrives_whole(
     assert (daemon.dir / "film.bin").read_bytes() == source.read_bytes()
     assert bool(appends) is strips
     assert bool(framed) is not strips
+    link = row(page, "film.bin").get_by_role("link", name="film.bin", exact=True)
+    assert page.request.get(link.evaluate("it => it.href")).body() == source.read_bytes()
 
 
 @pytest.mark.parametrize("strips", [True], indirect=True)

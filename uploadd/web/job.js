@@ -3,7 +3,7 @@
 import { Aside } from "./aside.js";
 import { carry, letGo, newKey, same } from "./memory.js";
 import { Reader } from "./reader.js";
-import { AT_ONCE, Backoff, Speed, UploadError, fit, told } from "./wire.js";
+import { AT_ONCE, Backoff, Speed, UploadError, fit, told, under } from "./wire.js";
 
 const NOTE = 2; // seconds between notes of what is stored
 const ANEW = new Set(["not-found", "gone", "key-conflict", "length-conflict", "length-exceeded"]);
@@ -337,7 +337,7 @@ export class Job {
 
   begun(upload, url, offset) {
     this.id = upload;
-    this.url = new URL(url, this.host.url).href;
+    this.url = under(this.host.url, url);
     if (this.end || this.cancelling) return;
     this.stored = offset;
     this.#speed.add(0, now());
@@ -366,7 +366,7 @@ export class Job {
   #done({ upload, url, length }) {
     if (length !== this.size) return this.fail(new UploadError("bad-server",
       `The server stored ${length} bytes instead of ${this.size}.`));
-    this.over({ id: upload, url: new URL(url, this.host.url).href, length, name: this.name });
+    this.over({ id: upload, url: under(this.host.url, url), length, name: this.name });
   }
 
   /** It has ended well, as `stored` tells; without it: it is deleted, as was wished. */

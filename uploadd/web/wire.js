@@ -24,6 +24,11 @@ export function told({ code, message, hint = null, final }) {
   return new UploadError(code, message, { hint, retryable: LATER.has(code) || !final });
 }
 
+/** Where the server's absolute `path` is, also when the server stands below a path of somebody else's. */
+export function under(base, path) {
+  return new URL(path.replace(/^\/+/, "./"), base).href;
+}
+
 const TEXT = 8192; // bytes of a text message
 const NAME = 1024; // bytes of a name
 export const HEADER = 16; // bytes before the payload of a chunk
