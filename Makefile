@@ -4,6 +4,7 @@
 #   make run     serve ./incoming on http://127.0.0.1:8080/   (ARGS="--set server.port=8081")
 #   make test    the whole suite                              (ARGS="tests/test_config.py -x")
 #   make lint types format soak
+#   make settings    after a setting was added: conf/uploadd.toml and docs/ anew
 #   make bench   beside other servers, 5 minutes or less      (ARGS="large_tus downloads")
 #   make bench-full    the same for long, with more rounds
 
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DRAWS := $(VENV)/.draws
 
-.PHONY: help run test soak lint types format bench bench-full
+.PHONY: help run test soak lint types format settings bench bench-full
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -40,6 +41,10 @@ types: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+settings: $(READY)
+	$(BIN)/uploadd config default >conf/uploadd.toml
+	$(BIN)/python docs/diagrams.py
 
 bench: $(DRAWS)
 	$(BIN)/python -m bench $(ARGS)

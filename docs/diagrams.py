@@ -1,4 +1,4 @@
-"""Writes the computed sections of docs/protocol.md and docs/api.md: diagrams, tables, hex.
+"""Writes the computed sections of the pages beside it: diagrams, tables, hex.
 
     python docs/diagrams.py            rewrite what lies between the marks
     python docs/diagrams.py --check    exit with 1 when that would change anything
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from uploadd import errors as e
+from uploadd.config.spelling import toml
 from uploadd.errors import UploadError
 from uploadd.protocol import wsmessages as m
 from uploadd.protocol.answers import ANSWERS
@@ -35,8 +36,11 @@ from uploadd.protocol.wsstates import (
     SessionState,
     WatchState,
 )
+from uploadd.settings import SECTIONS as ALL_SETTINGS
 
-PAGES: Final = [Path(__file__).with_name(name) for name in ("protocol.md", "api.md")]
+PAGES: Final = [
+    Path(__file__).with_name(name) for name in ("protocol.md", "api.md", "configuration.md")
+]
 SECTION: Final = re.compile(r"<!-- computed: ([a-z-]+) -->\n(.*?)<!-- end -->\n", re.DOTALL)
 
 # --- what a client does about an error; a test sees to it that every error is in one of these ---
@@ -250,6 +254,20 @@ def chunk() -> str:
     return f"```\n{''.join(lines)}```\n"
 
 
+def settings() -> str:
+    """Every setting with its kind and default, section by section."""
+    blocks = []
+    for name, section in ALL_SETTINGS.items():
+        heading = f"{name}.NAME" if section.repeated else name
+        rows = "".join(
+            f"| `{key}` | {one.kind.says} | `{toml(one.default)}` |\n"
+            for key, one in section.settings.items()
+        )
+        head = "| key | value | default |\n|---|---|---|\n"
+        blocks.append(f"\n**`[{heading}]`** {section.about}\n\n{head}{rows}")
+    return "".join(blocks) + "\n"
+
+
 SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "session": session,
     "ref": ref,
@@ -263,6 +281,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "chunk": chunk,
     "operations": operations,
     "parameters": parameters,
+    "settings": settings,
 }
 
 

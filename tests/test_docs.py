@@ -1,4 +1,4 @@
-"""docs/protocol.md says what the code does: its computed sections are fresh, nothing is missing."""
+"""The pages of docs/ say what the code does: computed sections are fresh, nothing is missing."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from uploadd.protocol.wsmessages import Message
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "protocol.md").read_text(encoding="utf-8")
 API = (DOCS / "api.md").read_text(encoding="utf-8")
+SETTINGS = (DOCS / "configuration.md").read_text(encoding="utf-8")
 
 
 def load(path: Path) -> ModuleType:
@@ -39,11 +40,12 @@ def test_the_computed_sections_are_fresh() -> None:
     """If not: python docs/diagrams.py."""
     assert diagrams.computed(PAGE) == PAGE
     assert diagrams.computed(API) == API
+    assert diagrams.computed(SETTINGS) == SETTINGS
 
 
 def test_every_section_that_can_be_computed_is_on_one_page_once() -> None:
     """And no mark is spelled in a way that nobody finds; the states stand on both."""
-    both = PAGE + API
+    both = PAGE + API + SETTINGS
     names = [mark[1] for mark in diagrams.SECTION.finditer(both)]
     assert sorted(names) == sorted([*diagrams.SECTIONS, "seen"])
     assert both.count("<!-- computed") == both.count("<!-- end -->") == len(names)

@@ -31,12 +31,14 @@ RINGS: tuple[tuple[str, ...], ...] = (
     ("serve",),
     ("listening",),
     ("daemon",),
+    ("commands",),
     ("cli", "__main__"),
 )
 # Rooms beside the rings, and what those may import.
 ASIDE: dict[str, tuple[str, ...]] = {
     "settings": ("errors", "protocol"),
     "config": ("errors", "protocol", "settings"),
+    "gathering": ("config", "settings"),
     "client": ("errors", "protocol", "allocator", "latest"),
     "web": (),  # put.py is sent to hosts that have nothing of ours
     "testing": tuple(room for ring in RINGS[:5] for room in ring),
@@ -44,6 +46,7 @@ ASIDE: dict[str, tuple[str, ...]] = {
 # Who may import a room that stands aside; everybody else may not.
 OPEN: dict[str, tuple[str, ...]] = {
     "daemon": ("config", "settings"),
+    "commands": ("config", "settings", "gathering"),
     "cli": ("config", "settings", "client"),
 }
 PURE = ("errors", "protocol", "settings", "config")

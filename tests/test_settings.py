@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
+import dataclasses
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uploadd import settings
-from uploadd.config import Config, ConfigError, load
-from uploadd.settings import LARGEST, SETTINGS, read_duration, read_limit, read_size
+from uploadd.config import Config, ConfigError, Sources, default_file, load
+from uploadd.settings import SECTIONS
+from uploadd.settings.kinds import (
+    LARGEST,
+    Secret,
+    optional,
+    read_duration,
+    read_rate,
+    read_size,
+    size,
+)
 
 ROOT = Path(__file__).parents[1]
 SIZE_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -27,9 +32,9 @@ SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 def problem(setting: str, value: object) -> str:
     """What `load` has to say about a wrong *value* of *setting*, and about nothing else."""
     with pytest.raises(ConfigError) as caught:
-        load(overrides={setting: value})
+        load(Sources(flags={setting: value}))
     [said] = caught.value.problems
-    return said
+    return said.message
 
 
 # --- sizes and durations ------------------------------------------------------------------------
@@ -59,9 +64,9 @@ def test_a_size_may_have_decimals() -> None:
 def test_the_largest_size_is_two_to_the_53_minus_one() -> None:
     """One byte more does not fit into every JSON reader's integers."""
     assert read_size(LARGEST) == LARGEST
-    for size in (LARGEST + 1, -1, "8192 TiB"):
+    for value in (LARGEST + 1, -1, "8192 TiB"):
         with pytest.raises(ValueError, match="not between 0 and"):
-            read_size(size)
+            read_size(value)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +81,8 @@ def test_what_is_no_size_is_refused_with_an_example(text: object) -> None:
 @pytest.mark.parametrize("none", ["none", None])
 def test_a_limit_may_be_none(none: object) -> None:
     """TOML has no null, so the word stands for it."""
-    assert read_limit(none) is None
-    assert read_limit("10GB") == 10**10
+    assert optional(size()).read(none) is None
+    assert optional(size()).read("10GB") == 10**10
 
 
 @given(st.integers(1, 10**6), st.sampled_from(list(SECONDS)), st.sampled_from(["", " "]))
@@ -104,31 +109,53 @@ def test_a_duration_of_nothing_is_refused() -> None:
         read_duration("0 s")
 
 
+@given(st.integers(1, 4096), st.sampled_from(list(SIZE_UNITS)), st.sampled_from(["/s", " / s"]))
+def test_a_rate_is_a_size_a_second(number: int, unit: str, second: str) -> None:
+    """In bytes."""
+    assert read_rate(f"{number} {unit}{second}") == number * SIZE_UNITS[unit]
+
+
+@pytest.mark.parametrize("text", ["5", 5, "5 MB", "5 MB/m", "MB/s", "5/s", "-5 MB/s", True, None])
+def test_what_is_no_rate_is_refused(text: object) -> None:
+    """With an example."""
+    with pytest.raises(ValueError, match='such as "10 MB/s"'):
+        read_rate(text)
+
+
+def test_a_rate_of_nothing_is_refused() -> None:
+    """It would stop everybody."""
+    with pytest.raises(ValueError, match="not between 1 byte"):
+        read_rate("0 B/s")
+
+
 # --- the settings themselves --------------------------------------------------------------------
 
 
-def test_every_setting_says_what_it_is() -> None:
-    """Each field has a docstring under it."""
-    for kind in ast.parse(inspect.getsource(settings)).body:
-        if not isinstance(kind, ast.ClassDef) or kind.name == "Config":
-            continue
-        for field, after in zip(kind.body[1::2], kind.body[2::2], strict=True):
-            assert isinstance(field, ast.AnnAssign)
-            assert isinstance(after, ast.Expr), ast.unparse(field)
-            assert isinstance(after.value, ast.Constant)
-            assert isinstance(after.value.value, str)
+NAMES = [(name, key) for name, section in SECTIONS.items() for key in section.settings]
 
 
-def test_the_shipped_file_holds_every_setting_with_its_default() -> None:
+def test_every_setting_and_section_says_what_it_is() -> None:
+    """In whole sentences, for who reads the file."""
+    for name, section in SECTIONS.items():
+        assert section.about.endswith("."), name
+        for key, setting in section.settings.items():
+            assert re.fullmatch(r"[A-Z\"].*[.]", setting.why), (name, key)
+
+
+def test_the_shipped_file_is_what_the_settings_say() -> None:
+    """If not: make settings."""
+    assert (ROOT / "conf/uploadd.toml").read_text() == default_file(SECTIONS)
+
+
+def test_the_default_file_holds_every_setting_with_its_default() -> None:
     """With each commented value uncommented it is Config(), and as it stands too."""
-    text = (ROOT / "conf/uploadd.toml").read_text()
-    assert load(text) == Config()
+    text = default_file(SECTIONS)
+    assert max(map(len, text.splitlines())) <= 100
+    assert load(Sources(files=[("u.toml", text)])).config == Config()
     everything = re.sub(r"(?m)^#(?=\w+ = )", "", text)
-    assert load(everything) == Config()
-    written = {
-        (section, key) for section, keys in tomllib.loads(everything).items() for key in keys
-    }
-    assert written == {(section, key) for section, keys in SETTINGS.items() for key in keys}
+    loaded = load(Sources(files=[("u.toml", everything)]))
+    assert loaded.config == Config()
+    assert list(loaded.written) == NAMES
 
 
 def test_a_configuration_cannot_be_changed() -> None:
@@ -153,16 +180,15 @@ def test_a_configuration_cannot_be_changed() -> None:
 def test_each_bound_holds_on_both_sides(setting: str, good: list[Any], bad: list[Any]) -> None:
     """The last value inside is taken, the first outside refused by the setting's name."""
     for value in good:
-        load(overrides={setting: value})
+        load(Sources(flags={setting: value}))
     for value in bad:
-        with pytest.raises(ConfigError, match=f"^command line: {setting}: expected|daemon from"):
-            load(overrides={setting: value})
+        assert re.match(f"{setting}: (expected|.*daemon from)", problem(setting, value))
 
 
 @pytest.mark.parametrize("path", ["{name}", "{date}/{name}", "{subject}/{id}/{name}", "x-{id}"])
 def test_a_path_may_use_the_fields(path: str) -> None:
     """Name, date, id and subject, in any folder."""
-    assert load(overrides={"storage.path": path}).storage.path == path
+    assert load(Sources(flags={"storage.path": path})).config.storage.path == path
 
 
 @pytest.mark.parametrize(
@@ -175,15 +201,16 @@ def test_a_path_may_use_the_fields(path: str) -> None:
 )
 def test_a_path_that_leads_out_or_clashes_is_refused(path: object) -> None:
     """Outside of the folder, into our own, one name for all, or a field that does not exist."""
-    assert problem("storage.path", path).startswith("command line: storage.path: ")
+    assert problem("storage.path", path).startswith("storage.path: ")
 
 
 def test_names_and_origins_are_as_browsers_send_them() -> None:
     """Lower case, and without the scheme's own port."""
-    server = load(
+    text = (
         '[server]\nnames = ["Files.Example.com", "[2001:db8::1]"]\n'
         'origins = ["https://A.example:443", "http://b:80", "http://c:8080", "capacitor://d"]'
-    ).server
+    )
+    server = load(Sources(files=[("u.toml", text)])).config.server
     assert server.names == ("files.example.com", "[2001:db8::1]")
     assert server.origins == ("https://a.example", "http://b", "http://c:8080", "capacitor://d")
 
@@ -200,7 +227,14 @@ def test_an_origin_has_a_scheme_and_no_path(origin: str) -> None:
     assert f'"{origin}" is not an origin' in problem("server.origins", [origin])
 
 
-def test_config_is_a_plain_struct() -> None:
-    """Other code may copy it with changes, as tests do."""
-    server = msgspec.structs.replace(Config().server, port=0)
-    assert msgspec.structs.replace(Config(), server=server).server.port == 0
+def test_a_secret_is_not_shown_by_accident() -> None:
+    """In a traceback, a log or a printed configuration; asked for as text it is there."""
+    assert repr(Secret("hunter2")) == "Secret(hidden)"
+    assert f"{[Secret('hunter2')]}" == "[Secret(hidden)]"
+    assert str.__str__(Secret("hunter2")) == "hunter2"
+
+
+def test_config_can_be_copied_with_changes() -> None:
+    """As tests do."""
+    server = dataclasses.replace(Config().server, port=0)
+    assert dataclasses.replace(Config(), server=server).server.port == 0

@@ -17,7 +17,9 @@ import trio
 
 from uploadd import __version__
 from uploadd.client import get, put
-from uploadd.config import Config, ConfigError, load
+from uploadd.commands import settings
+from uploadd.commands.options import add_options, configuration, tell
+from uploadd.config import Config, ConfigError
 from uploadd.daemon import serve
 from uploadd.listening import CannotStart
 from uploadd.store.contract import MediumFailed
@@ -39,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"uploadd {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
+    settings.add_parser(commands)
     put.add_parser(commands)
     get.add_parser(commands)
     version = commands.add_parser("version", help="say which version this is")
@@ -48,18 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("serve", help="serve a folder")
-    parser.add_argument("dir", metavar="DIR", nargs="?", help="where published files come to lie")
-    parser.add_argument("--host", help="address to listen on (127.0.0.1)")
-    parser.add_argument("--port", type=int, help="TCP port (8080); 0 takes a free one")
-    parser.add_argument("--config", metavar="FILE", help="TOML file with settings")
-    parser.add_argument(
-        "--set",
-        dest="sets",
-        metavar="SECTION.KEY=VALUE",
-        action="append",
-        default=[],
-        help="one setting, over the file; may come again (see conf/uploadd.toml)",
-    )
+    add_options(parser)
     parser.set_defaults(run=_serve)
 
 
@@ -70,14 +62,9 @@ def _version(args: argparse.Namespace) -> int:
 
 def _serve(args: argparse.Namespace) -> int:
     try:
-        config = _config(args)
+        config = configuration(args).config
     except ConfigError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        return os.EX_CONFIG
-    except OSError as error:
-        print(f"cannot read {args.config}: {error.strerror}", file=sys.stderr)
-        return os.EX_NOINPUT
+        return tell(error)
     if not config.storage.dir:
         print("which folder?\n→ uploadd serve DIR", file=sys.stderr)
         return os.EX_USAGE
@@ -99,19 +86,6 @@ def _logging(level: str) -> Iterator[None]:
         yield
     finally:
         listener.stop()  # everything is written
-
-
-def _config(args: argparse.Namespace) -> Config:
-    text = None
-    if args.config is not None:
-        with open(args.config, encoding="utf-8") as file:
-            text = file.read()
-    overrides = {
-        "storage.dir": args.dir,
-        "server.host": args.host,
-        "server.port": args.port,
-    }
-    return load(text, args.config, args.sets, overrides)
 
 
 def _run(config: Config) -> int:

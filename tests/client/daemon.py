@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from uploadd.config import load
+from uploadd.config import Sources, load
 from uploadd.daemon import serve
 
 
@@ -17,7 +17,8 @@ from uploadd.daemon import serve
 async def daemon(folder: Path, **settings: object) -> AsyncIterator[str]:
     """The URL of a daemon that serves *folder*; *settings* as ``section__key``."""
     overrides = {name.replace("__", "."): value for name, value in settings.items()}
-    config = load(overrides={"storage.dir": str(folder), "server.port": 0} | overrides)
+    flags = {"storage.dir": str(folder), "server.port": 0} | overrides
+    config = load(Sources(flags=flags)).config
     urls: list[str] = []
     ready = trio.Event()
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from uploadd.protocol import names
-from uploadd.settings import read_template
+from uploadd.settings.kinds import read_template
 
 FALLBACK = "the-id"
 any_name = st.text(max_size=300) | st.text(

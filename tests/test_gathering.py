@@ -1,0 +1,88 @@
+"""What a configuration is made of is found where the documentation says, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from uploadd import gathering
+from uploadd.config import ConfigError
+from uploadd.gathering import read_config, secret
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in place of /etc/uploadd; with no file in it yet."""
+    folder = tmp_path / "etc"
+    (folder / "conf.d").mkdir(parents=True)
+    monkeypatch.setattr(gathering, "SYSTEM", folder / "uploadd.toml")
+    return folder
+
+
+def test_files_of_conf_d_lie_over_the_one_that_is_named_in_their_order(system: Path) -> None:
+    """Only those that are TOML by name."""
+    (system / "uploadd.toml").write_text("[server]\nport = 1\n[limits]\nmax_refs = 1")
+    (system / "conf.d/10-a.toml").write_text("[server]\nport = 2\nnames = ['a']")
+    (system / "conf.d/20-b.toml").write_text("[server]\nport = 3")
+    (system / "conf.d/30-c.toml.dpkg-old").write_text("[server]\nport = 4")
+    loaded = read_config(str(system / "uploadd.toml"), environment={})
+    config = loaded.config
+    assert (config.server.port, config.server.names, config.limits.max_refs) == (3, ("a",), 1)
+    assert str(loaded.written["server", "port"].place) == f"{system}/conf.d/20-b.toml:2"
+
+
+def test_the_systems_file_counts_unless_a_folder_or_a_file_is_named(
+    system: Path, tmp_path: Path
+) -> None:
+    """``uploadd serve DIR`` is the same everywhere."""
+    other = tmp_path / "other.toml"
+    other.write_text("[server]\nport = 2")
+    assert read_config(None, environment={}).config.server.port == 8080
+    (system / "uploadd.toml").write_text("[server]\nport = 1")
+    assert read_config(None, environment={}).config.server.port == 1
+    assert read_config(str(other), environment={}).config.server.port == 2
+    assert read_config(None, (), {"storage.dir": "."}, environment={}).config.server.port == 8080
+    assert read_config(None, (), {"storage.dir": None}, environment={}).config.server.port == 1
+
+
+def test_files_that_cannot_be_read_are_all_named(system: Path) -> None:
+    """Missing, no text, no file."""
+    (system / "conf.d/1.toml").write_bytes(b"\xff")
+    (system / "conf.d/2.toml").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        read_config(str(system / "uploadd.toml"), environment={})
+    assert [str(problem).removeprefix(f"{system}/") for problem in caught.value.problems] == [
+        "uploadd.toml: cannot be read: No such file or directory",
+        "conf.d/1.toml: cannot be read: it is not UTF-8",
+        "conf.d/2.toml: cannot be read: Is a directory",
+    ]
+
+
+def test_credentials_are_what_lies_in_systemds_folder(tmp_path: Path) -> None:
+    """Files only, and none that is too large to be a secret."""
+    (tmp_path / "auth.key").write_text("x\n")
+    (tmp_path / "large").write_bytes(bytes(gathering.LARGEST + 1))
+    (tmp_path / "folder").mkdir()
+    assert gathering.credentials(str(tmp_path)) == {"auth.key": "x\n"}
+    assert gathering.credentials(None) == {}
+
+
+def test_a_secret_is_read_from_a_file_that_is_one(tmp_path: Path) -> None:
+    """Not when everybody can read it, or it is too large, no text, or not there."""
+    file = tmp_path / "key"
+    with pytest.raises(ValueError, match=f"cannot read {file}: No such file"):
+        secret(str(file))
+    file.write_text("hunter2")
+    os.chmod(file, 0o644)
+    with pytest.raises(ValueError, match=f"everybody can read {file}: chmod o= {file}"):
+        secret(str(file))
+    os.chmod(file, 0o640)
+    assert secret(str(file)) == "hunter2"
+    file.write_bytes(b"\xff")
+    with pytest.raises(ValueError, match="not UTF-8"):
+        secret(str(file))
+    os.truncate(file, gathering.LARGEST + 1)
+    with pytest.raises(ValueError, match="too large for a secret"):
+        secret(str(file))

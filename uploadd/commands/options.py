@@ -1,0 +1,58 @@
+"""What the commands share: the options that say where the configuration is, and reading it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from uploadd.config import FLAGS, Config, ConfigError, Loaded
+from uploadd.config.spelling import in_environment
+from uploadd.gathering import read_config
+from uploadd.settings import SECTIONS
+
+
+def add_options(parser: argparse.ArgumentParser, *, folder: bool = True) -> None:
+    """``[DIR] --config --set`` and the flags of `FLAGS`."""
+    if folder:
+        parser.add_argument(
+            "dir", metavar="DIR", nargs="?", help="where published files come to lie"
+        )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="TOML file with settings (/etc/uploadd/uploadd.toml, without DIR); conf.d/*.toml"
+        " beside it lie over it",
+    )
+    for flag, path in FLAGS.items():
+        section, key = path.split(".")
+        setting = SECTIONS[section].settings[key]
+        variable = in_environment((section, key), "").rstrip("=")
+        parser.add_argument(
+            flag,
+            dest=path,
+            metavar=key.upper(),
+            help=f"{section}.{key} ({setting.default}) [{variable}]",
+        )
+    parser.add_argument(
+        "--set",
+        dest="sets",
+        metavar="SECTION.KEY=VALUE",
+        action="append",
+        default=[],
+        help="one setting, over the file; may come again (see uploadd config default)",
+    )
+
+
+def configuration(args: argparse.Namespace) -> Loaded[Config]:
+    """What *args* and everything else say; raises ConfigError."""
+    flags = {path: getattr(args, path) for path in FLAGS.values()}
+    flags["storage.dir"] = getattr(args, "dir", None)
+    return read_config(args.config, args.sets, flags, environment=os.environ)
+
+
+def tell(error: ConfigError) -> int:
+    """Say all that is wrong on standard error; the exit code."""
+    for problem in error.problems:
+        print(problem, file=sys.stderr)
+    return os.EX_CONFIG

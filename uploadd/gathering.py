@@ -1,0 +1,85 @@
+"""Reads what a configuration is made of: files, credentials, the environment.
+
+``FILE`` and ``conf.d/*.toml`` beside it, in the order of their names.  Without ``--config`` the
+system's file counts, where there is one, but not for ``uploadd serve DIR``, which needs none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from uploadd.config import Config, ConfigError, Loaded, Place, Problem, Sources, load
+
+SYSTEM: Final = Path("/etc/uploadd/uploadd.toml")
+LARGEST: Final = 64 * 1024
+"""Bytes of a file with a secret; a larger one is something else."""
+
+
+def read_config(
+    file: str | None,
+    sets: Sequence[str] = (),
+    flags: Mapping[str, object] | None = None,
+    *,
+    environment: Mapping[str, str],
+) -> Loaded[Config]:
+    """The configuration of everything that speaks of it; raises ConfigError.
+
+    *file*: the path from ``--config``, or None.  Called again, it reads everything again.
+    """
+    flags = flags or {}
+    path = Path(file) if file is not None else None
+    if path is None and not flags.get("storage.dir") and SYSTEM.exists():
+        path = SYSTEM
+    sources = Sources(
+        files=files(path) if path is not None else (),
+        credentials=credentials(environment.get("CREDENTIALS_DIRECTORY")),
+        environment=environment,
+        sets=sets,
+        flags=flags,
+    )
+    return load(sources, read_file=secret)
+
+
+def files(path: Path) -> list[tuple[str, str]]:
+    """Name and text of *path* and of what lies in ``conf.d`` beside it; raises ConfigError."""
+    more = sorted((path.parent / "conf.d").glob("*.toml"))
+    read, problems = [], []
+    for one in (path, *more):
+        try:
+            read.append((str(one), one.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(Problem(Place(str(one)), f"cannot be read: {_reason(error)}"))
+    if problems:
+        raise ConfigError(problems)
+    return read
+
+
+def credentials(folder: str | None) -> dict[str, str]:
+    """What systemd hands over (``LoadCredential=section.key:/path``), by name."""
+    if not folder:
+        return {}
+    return {
+        one.name: one.read_text(encoding="utf-8", errors="replace")
+        for one in Path(folder).iterdir()
+        if one.is_file() and one.stat().st_size <= LARGEST
+    }
+
+
+def secret(path: str) -> str:
+    """The text of a file that holds a secret; raises ValueError."""
+    try:
+        status = os.stat(path)
+        if status.st_size > LARGEST:
+            raise ValueError(f"{path} is too large for a secret: {status.st_size} bytes")
+        if status.st_mode & 0o007:
+            raise ValueError(f"everybody can read {path}: chmod o= {path}")
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read {path}: {_reason(error)}") from error
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8"

@@ -1,0 +1,33 @@
+"""What must hold between settings each of which is right alone.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from uploadd.settings.sections import Config
+
+
+class Contradiction(NamedTuple):
+    """*setting*, as ``section.key``, is to blame; what is wrong, and what to write."""
+
+    setting: str
+    message: str
+    hint: str
+
+
+def contradictions(config: Config) -> Iterator[Contradiction]:
+    """All of them, in the order of the file."""
+    if config.limits.max_chunk * 4 > config.limits.memory:
+        least = -(-config.limits.max_chunk * 4 >> 20)
+        yield Contradiction(
+            "limits.memory",
+            "must hold four of limits.max_chunk: one session needs as much",
+            f'memory = "{least} MiB" or more, or a smaller limits.max_chunk',
+        )
+    if config.timeouts.ping >= config.timeouts.idle:
+        yield Contradiction(
+            "timeouts.ping",
+            "must be shorter than timeouts.idle: quiet sessions would be cut",
+            f'ping = "{config.timeouts.idle / 2:g} s", or a longer timeouts.idle',
+        )
