@@ -36,7 +36,7 @@ export class Aside {
     const job = this.#job, { signal } = this.#control;
     const { host, file, name, path, mediaType, metadata, key, id, cancelling: remove } = job;
     return {
-      base: host.url, file, name, path, mediaType, metadata, key, id, remove, signal,
+      base: host.url, clientId: host.clientId, file, name, path, mediaType, metadata, key, id, remove, signal,
       token: () => host.line.token(),
       begun: (...told) => job.key === key && job.begun(...told), // also when it was stopped: to find it again
       sent: (end) => {

@@ -2,6 +2,7 @@
 
 import { Line } from "./line.js";
 import { Memory } from "./memory.js";
+import { browserId } from "./place.js";
 import { Speed, UploadError } from "./wire.js";
 
 const ALIVE = 64; // uploads that may wait for their last word
@@ -23,10 +24,11 @@ export class Inside {
   #listeners = new AbortController();
 
   /** `told()` is called when something of the connection has changed. */
-  constructor(url, { token, jobs = 3, remember = true, fallback }, told) {
-    Object.assign(this, { url, most: jobs, fallback, told });
+  constructor(url, { token, jobs = 3, remember = true, clientId, fallback }, told) {
+    if (clientId === undefined) clientId = remember ? browserId(url) : null;
+    Object.assign(this, { url, most: jobs, clientId, fallback, told });
     this.memory = new Memory(url, remember);
-    this.line = new Line(url, token, this);
+    this.line = new Line(url, { token, clientId }, this);
     const { signal } = this.#listeners;
     globalThis.addEventListener?.("pagehide", () => this.#keep(), { signal });
     globalThis.document?.addEventListener("visibilitychange", () => document.hidden && this.#keep(), { signal });

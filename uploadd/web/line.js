@@ -7,6 +7,8 @@ const OPENING = 20; // seconds from connecting to `welcome`
 const SILENT = 35; // seconds without a word while one is owed: the connection is dead
 const ALARMED = 5; // the same, when the browser says that the network has changed
 const TICK = 2.5;
+const QUIET = 15; // seconds without a word after which somebody who only listens asks for one
+const ASKED = 15; // seconds in which that must come
 const IDLE = 15; // seconds without work after which the session is closed
 const SLOW = [10, 30]; // seconds between attempts where only an operator can help
 
@@ -19,6 +21,7 @@ export class Line {
   stripped = false; // `Upgrade` does not get through
   #base;
   #token;
+  #clientId;
   #host;
   #listeners = new AbortController();
   #attempt = null; // to open; another one makes it stale
@@ -33,14 +36,19 @@ export class Line {
   #drain = null;
   #farewell = null; // the error that the server ended the session with
   #timers = {};
-  #quiet = 0; // seconds
+  #quiet = 0; // seconds without a word that is owed
+  #still = 0; // seconds in which none was owed
   #patience = SILENT;
   #ticked = 0;
 
-  /** `host` has: working, learn(wire), opened(), lost(), refused(error), changed(). */
-  constructor(base, token, host) {
+  /**
+   * `host` has: working, learn(wire), opened(), lost(), refused(error), changed(); and heard(said),
+   * if it listens to what is not about a ref.
+   */
+  constructor(base, { token, clientId }, host) {
     this.#base = base;
     this.#token = token;
+    this.#clientId = clientId;
     this.#host = host;
     const { signal } = this.#listeners;
     globalThis.addEventListener?.("online", () => this.#alarm(), { signal });
@@ -124,7 +132,7 @@ export class Line {
       this.#suspect = this.stripped = false;
       this.#wire = wire;
       this.#pump = new Pump(socket, wire, this.pace);
-      wire.hello(token);
+      wire.hello(token, this.#clientId);
       this.flush();
     };
     socket.onmessage = ({ data }) => this.#hear(data);
@@ -145,7 +153,7 @@ export class Line {
   // --- hearing ---------------------------------------------------------------------------------
 
   #hear(data) {
-    this.#quiet = 0;
+    this.#quiet = this.#still = 0;
     this.#patience = SILENT;
     const wire = this.#wire, before = wire.underway;
     let said;
@@ -159,6 +167,7 @@ export class Line {
     else if (said?.type === "welcome") this.#welcome();
     else if (said?.type === "drain") this.#drained(said);
     else if (said?.type === "error" && said.final) this.#farewell = told(said);
+    else if (said) this.#host.heard?.(said);
     this.flush();
     this.#pump?.run();
   }
@@ -271,6 +280,12 @@ export class Line {
     for (const text of this.#wire.messages()) this.#socket.send(text);
   }
 
+  /** Let `say` say something in the session that is open. */
+  tell(say) {
+    say(this.#wire);
+    this.flush();
+  }
+
   /** `job` may have something to send. */
   offer(job) {
     this.#pump?.offer(job);
@@ -296,13 +311,24 @@ export class Line {
     this.#ticked = now();
     const owed = this.state === "connecting" || this.#drain || this.#wire?.waits;
     this.#quiet = owed ? this.#quiet + passed : 0;
+    this.#still += passed;
+    if (!owed && this.#still >= QUIET) this.#ask();
     if (this.#quiet >= this.#patience) return this.#lose(lost("no answer"));
     this.#after("watch", TICK, () => this.#look());
+  }
+
+  /** Who only listens cannot tell a dead connection from one in which nothing happens. */
+  #ask() {
+    if (!this.#host.heard || !this.wire) return;
+    this.#wire.ask();
+    this.flush();
+    this.#patience = Math.min(this.#patience, ASKED);
   }
 
   /** The network has come, gone or changed: a connection may have died with the old one. */
   #alarm() {
     if (navigator.onLine) this.retry();
+    this.#ask();
     this.#patience = Math.min(this.#patience, ALARMED);
     if (this.state === "lost" || this.state === "offline")
       this.#set(navigator.onLine ? "lost" : "offline", this.error);

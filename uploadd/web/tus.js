@@ -1,11 +1,9 @@
 /** The way over plain HTTP, for where no WebSocket gets through: tus 1.0, on the same uploads. */
 
-import { UploadError } from "./wire.js";
+import { UploadError, refusal } from "./wire.js";
 
 const PIECE = 32 << 20; // bytes of one request: after each of them it is known what is stored
 const SPOKEN = { "Tus-Resumable": "1.0.0" };
-// After 409 too: somebody else appends, or what we know of the offset is old.  Not at once.
-const NOT_NOW = new Set([0, 408, 409, 423, 425, 429, 500, 502, 503, 504, 507]);
 
 /** Carry one upload, or delete it; see `FallbackAttempt`. */
 export async function overHttp(attempt) {
@@ -61,13 +59,13 @@ async function remove(attempt) {
 }
 
 /** One request, below the base.  XMLHttpRequest, since fetch tells nothing while it sends. */
-async function ask({ base, signal, token }, method, path, fields = {}, body = null, sent = null) {
+async function ask({ base, clientId, signal, token }, method, path, fields = {}, body = null, sent = null) {
   const said = await token();
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const abort = () => request.abort();
     request.open(method, new URL(path, base));
-    const all = { ...SPOKEN, ...fields, ...(said && { Authorization: `Bearer ${said}` }) };
+    const all = { ...SPOKEN, ...fields, "X-Client-Id": clientId, Authorization: said && `Bearer ${said}` };
     for (const [name, value] of Object.entries(all)) if (value) request.setRequestHeader(name, value);
     if (sent) request.upload.onprogress = (event) => sent(event.loaded);
     request.onloadend = () => {
@@ -79,20 +77,6 @@ async function ask({ base, signal, token }, method, path, fields = {}, body = nu
     signal.addEventListener("abort", abort);
     request.send(body);
   });
-}
-
-/** The error in an answer that is not the one we asked for. */
-function refusal({ status, text }) {
-  const retryable = NOT_NOW.has(status);
-  if (status === 0) return new UploadError("connection-lost", "The connection was lost.", { retryable });
-  let told = {};
-  try {
-    told = JSON.parse(text);
-  } catch {
-    // of a proxy, which says nothing that we could pass on
-  }
-  const { code = `http-${status}`, detail = `The server answered with status ${status}.`, hint = null } = told;
-  return new UploadError(code, detail, { hint, retryable });
 }
 
 function place({ base, name }, id) {

@@ -53,6 +53,12 @@ export interface UploaderOptions {
   /** Remember unfinished uploads in this browser, so that `restore()` finds them after a reload (true). */
   remember?: boolean;
   /**
+   * Who owns what is begun: a secret of at least 22 random characters. If nothing is said it is one
+   * that this browser keeps for this server, so that `watch("mine")` finds what it has begun; null
+   * for nobody, as it is without `remember`.
+   */
+  clientId?: string | null;
+  /**
    * What to do where `Upgrade` is stripped on the way: plain HTTP (tus), if nothing else is said;
    * with null such uploads wait and say so.
    */
@@ -75,7 +81,7 @@ export interface UploaderOptions {
  * pause, cancel and close; stop sending then, and settle.
  */
 export interface FallbackAttempt {
-  readonly base: URL; readonly file: Blob | null; readonly name: string; readonly path: string;
+  readonly base: URL; readonly clientId: string | null; readonly file: Blob | null; readonly name: string; readonly path: string;
   readonly mediaType: string; readonly metadata: Record<string, string>;
   readonly key: string; readonly id: string | null; readonly remove: boolean; readonly signal: AbortSignal;
   token(): Promise<string | null>;
@@ -158,5 +164,87 @@ export class Upload extends EventTarget implements PromiseLike<Stored>, AsyncIte
   reopen(): Promise<boolean>;
   then: Promise<Stored>["then"];
   [Symbol.asyncIterator](): AsyncIterator<Progress>;
+  on(type: string, listener: (event: CustomEvent) => void): () => void;
+}
+
+/**
+ * Shows where uploads are, whoever sends them, over whatever way: one id, several, "mine" or "all" (if
+ * the server permits it), also mixed. Comes back by itself, and listens to server-sent events where no
+ * WebSocket gets through.
+ */
+export function watch(what: string | readonly string[], options?: WatchOptions): Watching;
+
+export interface WatchOptions {
+  /** Where the server is; if nothing is said, where this file came from. */
+  server?: string | URL;
+  token?: UploaderOptions["token"];
+  /** Whose "mine" and notices are; as in `UploaderOptions`. Without one, "mine" throws "forbidden". */
+  clientId?: string | null;
+  /** Aborting it is `close()`. */
+  signal?: AbortSignal;
+  /** The same as listening to the events, from the first on. */
+  onProgress?(upload: Watched): void; onGone?(gone: Gone): void; onNotice?(notice: Notice): void;
+  onChange?(uploads: readonly Watched[]): void; onError?(error: UploadError): void;
+  onConnection?(connection: WatchConnection): void;
+}
+/**
+ * Where an upload is. A new object each time it has moved; it never changes. More states may come:
+ * docs/api.md says what they mean.
+ */
+export interface Watched {
+  readonly id: string; readonly name: string | null;
+  /** Durable bytes. */
+  readonly stored: number;
+  /** Bytes in all; null when that is not known. A guess, for forms, until it is. */
+  readonly total: number | null;
+  /** How much of a bar is full, 0 … 1: 1 when it is published, never before. Null when that is not known. */
+  readonly fraction: number | null;
+  /** Stored bytes per second; seconds that are left. */
+  readonly speed: number; readonly eta: number | null;
+  readonly state: "queued" | "receiving" | "storing" | "verifying" | "published" | (string & {});
+  /** Where the file is, once it is published. */
+  readonly url: string | null;
+}
+/** "unknown": there is no such upload, or not any more. */
+export interface Gone {
+  readonly id: string; readonly name: string | null;
+  readonly reason: "cancelled" | "expired" | "deleted" | "failed" | "lost" | "unknown" | (string & {});
+}
+/** How an upload of this client id has ended, perhaps while nobody watched. Told again to each watch of "mine", until it was `read`. */
+export interface Notice {
+  /** The id of the notice; `id` is the upload's. */
+  readonly notice: string;
+  readonly id: string; readonly state: "published" | "failed" | "expired" | (string & {});
+  readonly at: Date; readonly name: string | null; readonly length: number | null; readonly url: string | null;
+}
+export interface WatchConnection {
+  /** As in `Connection`; "closed" also when nothing can move any more. */
+  readonly state: Connection["state"];
+  readonly error: UploadError | null;
+  readonly over: "websocket" | "events" | null;
+}
+/**
+ * Events: "progress" (detail: Watched), "gone" (detail: Gone), "notice" (detail: Notice), "change" (detail:
+ * `uploads`; at most 20 a second, also when `notices` has changed), "error" (detail: UploadError; "forbidden": "all" is
+ * not permitted), "connection" (detail: WatchConnection).
+ *
+ * Iterating gives `uploads` whenever it has changed, first when something is known. It ends with the
+ * watching, and leaving it closes that; it throws when nothing is left that may be watched.
+ */
+export class Watching extends EventTarget implements AsyncIterable<readonly Watched[]> {
+  constructor(what: string | readonly string[], options?: WatchOptions);
+  /**
+   * All that was told of and is not gone, in the order in which it was heard of first; of "mine" and
+   * "all" those that moved since, with the last 100 that were published. The same array until it changes.
+   */
+  readonly uploads: readonly Watched[];
+  /** Not `read` yet, in the order in which they came. The same array until it changes. */
+  readonly notices: readonly Notice[];
+  readonly connection: WatchConnection;
+  /** These (all, if nothing is said) need not be told again. Throws when the server has not heard it. */
+  read(notices?: Notice | string | readonly (Notice | string)[]): Promise<void>;
+  /** Watch no more. Happens by itself when ids alone were watched and each is published or gone. */
+  close(): void;
+  [Symbol.asyncIterator](): AsyncIterator<readonly Watched[]>;
   on(type: string, listener: (event: CustomEvent) => void): () => void;
 }

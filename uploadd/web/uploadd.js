@@ -4,56 +4,35 @@
  *     import { Uploader } from "https://files.example.com/-/uploadd.js";
  *     const { url } = await new Uploader().upload(file);
  *
+ * and shows where uploads are, whoever sends them:
+ *
+ *     import { watch } from "https://files.example.com/-/uploadd.js";
+ *     for await (const [upload] of watch(id)) bar.value = upload.fraction;
+ *
  * What everything means is in uploadd.d.ts.
  */
 
+import { Emitter, Seldom, deferred, whenAborted } from "./emitter.js";
 import { Inside } from "./inside.js";
 import { Job } from "./job.js";
 import { carry, letGo, same } from "./memory.js";
+import { HERE, baseOf } from "./place.js";
+import { Watching } from "./watch.js";
 import { UploadError } from "./wire.js";
 
-export { UploadError };
+export { UploadError, Watching };
+
+export function watch(what, options) {
+  return new Watching(what, options);
+}
 
 const INTERVAL = 100; // milliseconds between events of progress
 const now = () => performance.now() / 1000;
 
-class Emitter extends EventTarget {
-  on(type, listener) {
-    this.addEventListener(type, listener);
-    return () => this.removeEventListener(type, listener);
-  }
-
-  emit(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
-  }
-}
-
-/** Calls `act` at most ten times a second, but always after the last `ask`. */
-class Seldom {
-  #timer = null;
-  #last = -Infinity;
-
-  constructor(act) {
-    this.act = act;
-  }
-
-  ask() {
-    if (this.#timer === null)
-      this.#timer = setTimeout(() => this.now(), Math.max(0, this.#last + INTERVAL - performance.now()));
-  }
-
-  now() {
-    clearTimeout(this.#timer);
-    this.#timer = null;
-    this.#last = performance.now();
-    this.act();
-  }
-}
-
 export class Upload extends Emitter {
   #job;
   #outcome;
-  #seldom = new Seldom(() => this.emit("progress", this.progress));
+  #seldom = new Seldom(INTERVAL, () => this.emit("progress", this.progress));
   #ended = null;
 
   /** @internal */
@@ -122,12 +101,6 @@ export class Upload extends Emitter {
   }
 }
 
-function deferred() {
-  let resolve, reject;
-  const promise = new Promise((...both) => [resolve, reject] = both);
-  return { promise, resolve, reject };
-}
-
 /** Where no WebSocket gets through; loaded when it is needed. */
 async function overHttp(attempt) {
   return (await import("./tus.js")).overHttp(attempt);
@@ -137,9 +110,9 @@ export class Uploader extends Emitter {
   #inside;
   #uploads = new Map(); // Upload → Job, of those that are shown
   #lets = new Map(); // Upload → to be called when it is removed
-  #seldom = new Seldom(() => this.emit("progress", this.progress));
+  #seldom = new Seldom(INTERVAL, () => this.emit("progress", this.progress));
 
-  constructor(url = new URL("../", import.meta.url), options = {}) {
+  constructor(url = HERE, options = {}) {
     super();
     this.url = baseOf(url);
     const all = { fallback: overHttp, ...options };
@@ -236,21 +209,6 @@ export class Uploader extends Emitter {
     this.emit("add", upload);
     return upload;
   }
-}
-
-/** Call `act` when `signal` is aborted, or is already; returns how not to. */
-function whenAborted(signal, act) {
-  if (signal?.aborted) act();
-  signal?.addEventListener("abort", act);
-  return () => signal?.removeEventListener("abort", act);
-}
-
-function baseOf(url) {
-  const base = new URL(url, globalThis.location?.href);
-  base.protocol = base.protocol.replace("ws", "http");
-  base.search = base.hash = "";
-  if (!base.pathname.endsWith("/")) base.pathname += "/";
-  return base;
 }
 
 /** Read on without asking, where the user has allowed that before. */

@@ -29,6 +29,24 @@ export function under(base, path) {
   return new URL(path.replace(/^\/+/, "./"), base).href;
 }
 
+// Over HTTP.  After 409 too: somebody else appends, or what we know of the offset is old.  Not at once.
+const NOT_NOW = new Set([0, 408, 409, 423, 425, 429, 500, 502, 503, 504, 507]);
+
+/** The error in an answer over HTTP that is not the one that was asked for. */
+export function refusal({ status, text }) {
+  const retryable = NOT_NOW.has(status);
+  if (status === 0) return new UploadError("connection-lost", "The connection was lost.", { retryable });
+  let problem = {};
+  try {
+    problem = JSON.parse(text);
+  } catch {
+    // of a proxy, which says nothing that we could pass on
+  }
+  const { code = `http-${status}`, detail = `The server answered with status ${status}.`, hint = null } = problem;
+  return new UploadError(code, detail, { hint, retryable });
+}
+
+const WITHOUT_REF = new Set(["welcome", "drain", "error", "progress", "gone", "notice"]);
 const TEXT = 8192; // bytes of a text message
 const NAME = 1024; // bytes of a name
 export const HEADER = 16; // bytes before the payload of a chunk
@@ -55,14 +73,28 @@ export class Wire {
   #runs = new Map();
   #next = 1;
   #out = [];
+  #asked = false;
 
   /** The text messages to send now, in order. */
   messages() {
     return this.#out.splice(0);
   }
 
-  hello(token) {
-    this.#say({ type: "hello", token: token ?? undefined, client: "uploadd.js/1" });
+  hello(token, clientId) {
+    this.#say({ type: "hello", token: token ?? undefined, client: "uploadd.js/1", client_id: clientId ?? undefined });
+  }
+
+  /** Watch `subjects`: ids, "mine", "all". */
+  watch(subjects) {
+    for (const one of ["mine", "all"]) if (subjects.includes(one)) this.#say({ type: "watch", uploads: one });
+    const ids = subjects.filter((one) => one !== "mine" && one !== "all");
+    for (const uploads of batches(ids, TEXT - 100)) this.#say({ type: "watch", uploads });
+  }
+
+  /** Ask for a sign of life: a type that the server does not know is answered, and ends nothing. */
+  ask() {
+    this.#asked = true;
+    this.#say({ type: "ping" });
   }
 
   /**
@@ -112,9 +144,13 @@ export class Wire {
     this.#say({ type: "drained" });
   }
 
-  /** What `text` means: the message, with its `run`; null when it is nothing to us. May throw. */
+  /**
+   * What `text` means: the message, with its `run` if it has a ref; null when it is nothing to us.
+   * May throw.
+   */
   receive(text) {
     const said = JSON.parse(text);
+    this.#asked = false;
     if (said.type === "welcome") {
       this.limits = said.limits;
       this.durability = said.durability;
@@ -124,7 +160,7 @@ export class Wire {
     if (said.type === "drain") this.open = false;
     const about = ["ready", "ack", "done", "gone", "error"].includes(said.type);
     if (about && said.ref != null) return this.#about(said, this.#runs.get(said.ref));
-    return ["welcome", "drain", "error"].includes(said.type) ? said : null;
+    return WITHOUT_REF.has(said.type) ? said : null;
   }
 
   #about(said, run) {
@@ -160,6 +196,7 @@ export class Wire {
 
   /** Whether the server owes an answer to anything. */
   get waits() {
+    if (this.#asked) return true;
     for (const { state, sent, offset } of this.#runs.values()) {
       if (state === "opening" || state === "finishing" || state === "cancelling") return true;
       if (state === "open" && sent > offset) return true;
@@ -180,6 +217,19 @@ export class Wire {
     if (utf8.encode(text).length > TEXT) throw new UploadError("bad-message", "Name and metadata are too long.");
     this.#out.push(text);
   }
+}
+
+/** `ids` in lists that each take at most `most` bytes of JSON. */
+export function batches(ids, most) {
+  const all = [];
+  let room = 0;
+  for (const id of ids) {
+    const size = utf8.encode(JSON.stringify(id)).length + 1;
+    if (size > room) [room] = [most, all.push([])];
+    room -= size;
+    all.at(-1).push(id);
+  }
+  return all;
 }
 
 const KIB = 1024;
