@@ -37,6 +37,7 @@ from uploadd.protocol.wsstates import (
     WatchState,
 )
 from uploadd.settings import SECTIONS as ALL_SETTINGS
+from uploadd.settings import Setting
 
 PAGES: Final = [
     Path(__file__).with_name(name) for name in ("protocol.md", "api.md", "configuration.md")
@@ -254,16 +255,20 @@ def chunk() -> str:
     return f"```\n{''.join(lines)}```\n"
 
 
+def _when(setting: Setting) -> str:
+    return "reload" if setting.reloads else "restart"
+
+
 def settings() -> str:
     """Every setting with its kind and default, section by section."""
     blocks = []
     for name, section in ALL_SETTINGS.items():
         heading = f"{name}.NAME" if section.repeated else name
         rows = "".join(
-            f"| `{key}` | {one.kind.says} | `{toml(one.default)}` |\n"
+            f"| `{key}` | {one.kind.says} | `{toml(one.default)}` | {_when(one)} |\n"
             for key, one in section.settings.items()
         )
-        head = "| key | value | default |\n|---|---|---|\n"
+        head = "| key | value | default | takes effect |\n|---|---|---|---|\n"
         blocks.append(f"\n**`[{heading}]`** {section.about}\n\n{head}{rows}")
     return "".join(blocks) + "\n"
 

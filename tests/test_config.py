@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uploadd.config import Config, ConfigError, Sources, changed, effective, load, settle
+from uploadd.config import Config, ConfigError, Sources, changed, effective, load, reloaded, settle
 from uploadd.settings import SECTIONS, Secret
 from uploadd.settings.declare import repeated, section, setting
 from uploadd.settings.kinds import SECRET, TEXT, count
@@ -311,8 +311,8 @@ def test_settings_that_contradict_each_other_are_refused_where_they_were_written
 
 
 @section
-class Hook:
-    """Whom to tell."""
+class Main:
+    """One section, once."""
 
     url: str = setting(TEXT, "", "Where it is.")
     tries: int = setting(count(), 3, "How often.", reloads=True)
@@ -320,10 +320,19 @@ class Hook:
 
 
 @section
+class Hook:
+    """Whom to tell."""
+
+    url: str = setting(TEXT, "", "Where it is.", reloads=True)
+    tries: int = setting(count(), 3, "How often.", reloads=True)
+    key: Secret = setting(SECRET, "", "What signs it.", reloads=True)
+
+
+@section
 class Hooked:
     """All settings of a daemon with hooks."""
 
-    main: Hook = Hook()
+    main: Main = Main()
     hook: Mapping[str, Hook] = repeated(Hook)
 
 
@@ -412,7 +421,24 @@ def test_what_has_changed_is_found_with_what_is_known_of_it() -> None:
     assert [(path, setting.reloads) for path, setting in changed(old, new)] == [
         (("main", "url"), False),
         (("main", "tries"), True),
-        (("hook", "a", "url"), False),
+        (("hook", "a", "url"), True),
         (("hook", "b", "tries"), True),
     ]
     assert list(changed(old, old)) == []
+
+
+def test_what_comes_and_goes_with_a_reload_must_reload() -> None:
+    """Whoever declares it otherwise hears of it at once."""
+    with pytest.raises(TypeError, match=r"Main\.url is in a repeated section: reloads=True"):
+        repeated(Main)
+
+
+def test_a_reload_changes_what_can_and_tells_what_waits() -> None:
+    """The old value stays until a restart; what does not go together is a mistake."""
+    text = '[server]\nport = 1\nnames = ["a"]\n[limits]\nmemory = "8 MiB"'
+    new = load(Sources(files=[("u.toml", text)]))
+    mixed, waiting = reloaded(Config(), new)
+    assert waiting == ["server.port", "limits.memory"]
+    assert (mixed.server.port, mixed.server.names) == (8080, ("a",))
+    assert mixed.limits == Config().limits
+    assert reloaded(mixed, load(Sources(files=[("u.toml", "")]))) == (Config(), [])

@@ -9,7 +9,7 @@ import pytest
 
 from uploadd import gathering
 from uploadd.config import ConfigError
-from uploadd.gathering import read_config, secret
+from uploadd.gathering import config_file, read_config, secret
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_files_of_conf_d_lie_over_the_one_that_is_named_in_their_order(system: P
     (system / "conf.d/10-a.toml").write_text("[server]\nport = 2\nnames = ['a']")
     (system / "conf.d/20-b.toml").write_text("[server]\nport = 3")
     (system / "conf.d/30-c.toml.dpkg-old").write_text("[server]\nport = 4")
-    loaded = read_config(str(system / "uploadd.toml"), environment={})
+    loaded = read_config(system / "uploadd.toml", environment={})
     config = loaded.config
     assert (config.server.port, config.server.names, config.limits.max_refs) == (3, ("a",), 1)
     assert str(loaded.written["server", "port"].place) == f"{system}/conf.d/20-b.toml:2"
@@ -38,13 +38,12 @@ def test_the_systems_file_counts_unless_a_folder_or_a_file_is_named(
 ) -> None:
     """``uploadd serve DIR`` is the same everywhere."""
     other = tmp_path / "other.toml"
-    other.write_text("[server]\nport = 2")
-    assert read_config(None, environment={}).config.server.port == 8080
+    assert config_file(None, None) is None
     (system / "uploadd.toml").write_text("[server]\nport = 1")
-    assert read_config(None, environment={}).config.server.port == 1
-    assert read_config(str(other), environment={}).config.server.port == 2
-    assert read_config(None, (), {"storage.dir": "."}, environment={}).config.server.port == 8080
-    assert read_config(None, (), {"storage.dir": None}, environment={}).config.server.port == 1
+    assert config_file(None, None) == system / "uploadd.toml"
+    assert config_file(None, ".") is None
+    assert config_file(str(other), None) == config_file(str(other), ".") == other
+    assert read_config(None, environment={}).config.server.port == 8080
 
 
 def test_files_that_cannot_be_read_are_all_named(system: Path) -> None:
@@ -52,7 +51,7 @@ def test_files_that_cannot_be_read_are_all_named(system: Path) -> None:
     (system / "conf.d/1.toml").write_bytes(b"\xff")
     (system / "conf.d/2.toml").mkdir()
     with pytest.raises(ConfigError) as caught:
-        read_config(str(system / "uploadd.toml"), environment={})
+        read_config(system / "uploadd.toml", environment={})
     assert [str(problem).removeprefix(f"{system}/") for problem in caught.value.problems] == [
         "uploadd.toml: cannot be read: No such file or directory",
         "conf.d/1.toml: cannot be read: it is not UTF-8",

@@ -29,7 +29,9 @@ RINGS: tuple[tuple[str, ...], ...] = (
     ("commit", "work", "claim", "claims", "digests", "uploads", "recovery"),
     ("intake", "assembling"),
     ("serve",),
-    ("listening",),
+    ("listening", "ports", "standing"),
+    ("reloading", "folder"),
+    ("parts",),
     ("daemon",),
     ("commands",),
     ("cli", "__main__"),
@@ -45,6 +47,8 @@ ASIDE: dict[str, tuple[str, ...]] = {
 }
 # Who may import a room that stands aside; everybody else may not.
 OPEN: dict[str, tuple[str, ...]] = {
+    "reloading": ("config", "settings"),
+    "parts": ("config", "settings"),
     "daemon": ("config", "settings"),
     "commands": ("config", "settings", "gathering"),
     "cli": ("config", "settings", "client"),

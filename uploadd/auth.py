@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
-from uploadd.protocol.origins import LOCAL_NAMES
 from uploadd.protocol.upload import State, Upload
 from uploadd.protocol.wsbegin import MIN_ANONYMOUS_KEY
 
@@ -86,11 +85,11 @@ def ends(upload: Upload) -> Operation:
 
 
 def lists_everybody(
-    setting: Literal["everybody", "nobody", "auto"], host: str, names: Collection[str]
+    setting: Literal["everybody", "nobody", "auto"], names: Collection[str], *, local: bool
 ) -> bool:
-    """What *setting* comes to for a daemon that listens on *host* and goes by *names*, too.
+    """What *setting* comes to for a daemon that goes by *names*, too; *local*: only this computer
+    can come.
 
     A daemon that has names is meant to be reached from elsewhere, if only through a proxy.
     """
-    local = host in LOCAL_NAMES or host == "::1" or host.startswith("127.")
     return setting == "everybody" or (setting == "auto" and local and not names)

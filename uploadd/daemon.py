@@ -1,18 +1,17 @@
-"""The root: opens the store, recovers, listens, drains, ends.
+"""The root: opens the store, recovers, listens, reloads, drains, ends.
 
 Lifetimes are nested as they depend on one another: store and ledger, then the group commit,
-then the conversations, then the listeners.
+then the conversations, then the listeners.  What systemd is told lives around all of them.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import logging
 import os
 import signal
+import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
@@ -21,52 +20,116 @@ import trio
 from uploadd import __version__, errors
 from uploadd.allocator import collect_seldom, keep_buffers
 from uploadd.assembling import Assembling
-from uploadd.auth import Access, lists_everybody
 from uploadd.budget import Budget
 from uploadd.commit import Commit
-from uploadd.config import Config
+from uploadd.config import Config, Loaded
+from uploadd.folder import STATE, locked, not_writable
 from uploadd.ledger import Ledger
-from uploadd.listening import CannotStart, Listening, base_url, listen, raise_limit, shares
-from uploadd.protocol.origins import parse_origin
+from uploadd.listening import (
+    CannotStart,
+    Listening,
+    adopt,
+    base_url,
+    is_local,
+    listen,
+    raise_limit,
+    shares,
+)
+from uploadd.parts import parts, rules
 from uploadd.recovery import Report, recover
+from uploadd.reloading import Reloading
 from uploadd.serve.connection import FrontDoor
-from uploadd.serve.rules import Rules
+from uploadd.standing import Standing
 from uploadd.store.file import FileStore
+from uploadd.systemd import Notifier, passed
 from uploadd.uploads import Uploads
 
 log = logging.getLogger("uploadd")
-STATE: Final = ".uploadd"
 LOOK_INTERVAL: Final = 1.0
 SWEEP_INTERVAL: Final = 60.0
 RECONNECT_AFTER: Final = 1.0
+HTTP: Final = frozenset({"http", "unknown", ""})
+"""Names of sockets for peers; systemd calls one so that nobody named, or after its unit."""
 
 
-async def serve(config: Config, *, on_ready: Callable[[str], None]) -> None:
+async def serve(
+    config: Config,
+    *,
+    on_ready: Callable[[str], None],
+    read: Callable[[], Loaded[Config]] | None = None,
+) -> None:
     """Serve ``config.storage.dir`` until SIGTERM or SIGINT; *on_ready* gets the base URL.
 
+    At SIGHUP the configuration is *read* again, where that is given.
     Raises CannotStart; MediumFailed when the medium cannot be trusted any more.
     """
     keep_buffers()
     collect_seldom()
-    rules = _rules(config)
+    standing = Standing(Notifier(os.environ))
+    async with trio.open_nursery() as main:
+        main.start_soon(standing.run)
+        async with standing.last_word():
+            await _serve(config, on_ready, read, standing)
+        main.cancel_scope.cancel(reason="stopped")
+
+
+async def _serve(
+    config: Config,
+    on_ready: Callable[[str], None],
+    read: Callable[[], Loaded[Config]] | None,
+    standing: Standing,
+) -> None:
     most, growing = shares(raise_limit())
-    async with _opened(config, growing) as uploads:
+    # Listening first: who comes while the store recovers waits, and a port that is taken is told
+    # before anything is touched.
+    async with _listening(config) as listeners, _opened(config, growing) as uploads:
+        local = is_local(listeners)
         budget = Budget(config.limits.memory, config.limits.max_chunk)
         assembling = Assembling(uploads)
-        door = FrontDoor(uploads, assembling, budget, rules, version=__version__)
+        door = FrontDoor(uploads, assembling, budget, rules(config, local), version=__version__)
+        reloading = Reloading(config, read, parts(door, uploads, local))
         async with trio.open_nursery() as services:
             await services.start(uploads.commit.run)
             await services.start(assembling.run)
             await services.start(uploads.watch.run)
             services.start_soon(_keep_alive, door)
-            services.start_soon(_expire, uploads, config)
-            listeners = await listen(config.server.host, config.server.port)
+            services.start_soon(_expire, uploads, reloading)
+            await services.start(reloading.run, standing)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 on_ready(base_url(listeners[0]))
-                await _converse(door, listeners, signals, rules.stop, most)
+                await standing.serving(listeners, uploads, lambda: reloading.failure)
+                await _converse(door, listeners, signals, standing, most)
             await assembling.stop()
             await uploads.commit.drain()
             services.cancel_scope.cancel(reason="stopped")
+
+
+@asynccontextmanager
+async def _listening(config: Config) -> AsyncIterator[list[trio.SocketListener]]:
+    """The sockets that systemd hands over, or else those of the configuration."""
+    handed = passed(os.environ)
+    if handed:
+        log.info("systemd has opened the sockets: server.host and server.port are not used")
+        listeners = adopt(_for_peers(handed))
+    else:
+        listeners = await listen(config.server.host, config.server.port)
+    try:
+        yield listeners
+    finally:
+        for listener in listeners:
+            await trio.aclose_forcefully(listener)
+
+
+def _for_peers(handed: Mapping[str, list[socket.socket]]) -> list[socket.socket]:
+    """Those of the sockets that have the right name; all others are a mistake in a unit."""
+    for name in handed:
+        if name not in HTTP and not name.endswith(".socket"):
+            raise CannotStart(
+                f'systemd hands over a socket named "{name}", and there is no use for it',
+                "FileDescriptorName=http in the socket unit",
+                os.EX_CONFIG,
+            )
+    return [one for sockets in handed.values() for one in sockets]
 
 
 @asynccontextmanager
@@ -99,7 +162,7 @@ def _storage(config: Config, max_open: int) -> Iterator[tuple[FileStore, Ledger]
     """Lock the folder and open what is in it; nothing else runs yet, so it may block."""
     root = os.path.abspath(config.storage.dir)
     durable = config.durability.ack == "durable"
-    with _locked(root):
+    with locked(root):
         try:
             store = FileStore(
                 root,
@@ -113,7 +176,7 @@ def _storage(config: Config, max_open: int) -> Iterator[tuple[FileStore, Ledger]
         except errors.StoreError as error:
             raise CannotStart(error.message, error.hint or "", os.EX_NOPERM) from error
         except OSError as error:
-            raise _not_writable(root, error) from error
+            raise not_writable(root, error) from error
         yield store, ledger
 
 
@@ -124,77 +187,14 @@ def _tell(report: Report) -> None:
         log.error("upload %s is lost: the disk no longer has what was acknowledged", id)
 
 
-@contextmanager
-def _locked(root: str) -> Iterator[None]:
-    """Hold the folder *root*: a second daemon on it refuses to start."""
-    try:
-        os.makedirs(os.path.join(root, STATE), mode=0o700, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        fd = os.open(os.path.join(root, STATE, "lock"), flags, 0o600)
-    except OSError as error:
-        raise _not_writable(root, error) from error
-    try:
-        _lock(fd, root)
-        yield
-    finally:
-        os.close(fd)
+# --- running and stopping -----------------------------------------------------------------------
 
 
-def _lock(fd: int, root: str) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
-        raise CannotStart(
-            f"{root} is served by another uploadd (pid {holder or 'unknown'})",
-            "stop that one first, or serve another folder",
-            os.EX_TEMPFAIL,
-        ) from error
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-
-
-def _not_writable(root: str, error: OSError) -> CannotStart:
-    hint = f"name a folder, without a file called {STATE} in it"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        hint = f"sudo install -d -o $(id -un) -m 0750 {root}, or serve a folder of yours"
-    return CannotStart(f"cannot write to {root}: {error.strerror}", hint, os.EX_NOPERM)
-
-
-def _rules(config: Config) -> Rules:
-    origins = [parse_origin(text) for text in config.server.origins]
-    times, limits = config.timeouts, config.limits
-    return Rules(
-        names=config.server.names,
-        origins=[origin for origin in origins if origin is not None],
-        durability=config.durability.ack,
-        max_length=limits.max_length,
-        keep_unfinished=config.storage.keep_unfinished,
-        max_sessions=limits.max_sessions,
-        max_refs=limits.max_refs,
-        max_watched=limits.max_watched,
-        max_events=limits.max_events,
-        access=Access(
-            listing=lists_everybody(config.access.list, config.server.host, config.server.names)
-        ),
-        head=times.head,
-        handshake=times.handshake,
-        hello=times.hello,
-        message=times.message,
-        idle=times.idle,
-        ping=times.ping,
-        send=times.send,
-        stop=times.stop,
-    )
-
-
-# --- stopping -------------------------------------------------------------------------------------
-
-
-async def _expire(uploads: Uploads, config: Config) -> None:
+async def _expire(uploads: Uploads, reloading: Reloading) -> None:
     """Remove what nobody went on with, and old notices."""
-    keep, notices = config.storage.keep_unfinished, config.storage.keep_notices
     while True:
+        storage = reloading.config.storage
+        keep, notices = storage.keep_unfinished, storage.keep_notices
         try:
             if count := await uploads.sweep(time.time() - keep):
                 log.info("%d unfinished uploads have expired", count)
@@ -217,7 +217,7 @@ async def _converse(
     door: FrontDoor,
     listeners: list[trio.SocketListener],
     signals: AsyncIterator[int],
-    stop_seconds: float,
+    standing: Standing,
     most: int,
 ) -> None:
     """Take up to *most* connections until a signal, then drain; a second signal ends it at once."""
@@ -229,7 +229,9 @@ async def _converse(
                     accepting.start_soon(listening.accept, listener, conversations)
                 await anext(signals)
                 accepting.cancel_scope.cancel(reason="draining")
+            stop_seconds = door.rules.stop
             log.info("stopping; %d sessions are asked to come back", len(door.sessions))
+            await standing.stopping()
             stopping.start_soon(_drain, door, stop_seconds / 2)
             stopping.start_soon(_hurry, signals, conversations.cancel_scope)
             conversations.cancel_scope.deadline = trio.current_time() + stop_seconds

@@ -18,8 +18,15 @@ LARGEST: Final = 64 * 1024
 """Bytes of a file with a secret; a larger one is something else."""
 
 
+def config_file(named: str | None, folder: str | None) -> Path | None:
+    """The file that counts: the one that was *named*, or the system's unless a *folder* was."""
+    if named is not None:
+        return Path(named)
+    return SYSTEM if not folder and SYSTEM.exists() else None
+
+
 def read_config(
-    file: str | None,
+    path: Path | None,
     sets: Sequence[str] = (),
     flags: Mapping[str, object] | None = None,
     *,
@@ -27,18 +34,14 @@ def read_config(
 ) -> Loaded[Config]:
     """The configuration of everything that speaks of it; raises ConfigError.
 
-    *file*: the path from ``--config``, or None.  Called again, it reads everything again.
+    Called again, it reads everything again.
     """
-    flags = flags or {}
-    path = Path(file) if file is not None else None
-    if path is None and not flags.get("storage.dir") and SYSTEM.exists():
-        path = SYSTEM
     sources = Sources(
         files=files(path) if path is not None else (),
         credentials=credentials(environment.get("CREDENTIALS_DIRECTORY")),
         environment=environment,
         sets=sets,
-        flags=flags,
+        flags=flags or {},
     )
     return load(sources, read_file=secret)
 

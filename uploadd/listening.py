@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import logging
 import os
 import resource
 import socket
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
 import trio
 
+from uploadd import ports
 from uploadd.serve.connection import FrontDoor
 from uploadd.store.descriptors import MANY
 
@@ -27,33 +30,77 @@ _TCP_WINDOW_CLAMP: Final = 10
 
 
 class CannotStart(Exception):
-    """Why the daemon does not start: what happened, and what to type."""
+    """Why the daemon does not start: what happened, and what to type.
 
-    def __init__(self, message: str, hint: str, exit_code: int) -> None:
+    *setting*: the ``section.key`` that could be changed instead, whoever has given it.
+    """
+
+    def __init__(self, message: str, hint: str, exit_code: int, *, setting: str = "") -> None:
         super().__init__(message)
-        self.message, self.hint, self.exit_code = message, hint, exit_code
+        self.message, self.hint, self.exit_code, self.setting = message, hint, exit_code, setting
 
 
 async def listen(host: str, port: int) -> list[trio.SocketListener]:
+    """New sockets; raises CannotStart."""
     try:
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=1024)
     except OSError as error:
-        if error.errno in (errno.EADDRINUSE, errno.EACCES):
-            hint = f"another port: --port {max(8080, port + 1)}; ss -ltnp shows who listens"
-        else:
-            hint = "--host with an address of this machine (ip address), or 127.0.0.1"
+        raise await _refused(host, port, error) from error
+    return _clamped(listeners)
+
+
+def adopt(sockets: Sequence[socket.socket]) -> list[trio.SocketListener]:
+    """Sockets that systemd listens on for us; raises CannotStart."""
+    try:
+        return _clamped(
+            [trio.SocketListener(trio.socket.from_stdlib_socket(one)) for one in sockets]
+        )
+    except ValueError as error:
         raise CannotStart(
-            f"cannot listen on {host}:{port}: {error.strerror}", hint, os.EX_UNAVAILABLE
+            f"systemd has handed over a socket that is of no use here: {error}",
+            "ListenStream= in the socket unit, without Accept=",
+            os.EX_CONFIG,
         ) from error
+
+
+def _clamped(listeners: list[trio.SocketListener]) -> list[trio.SocketListener]:
     for listener in listeners:
         with suppress(OSError):  # not every socket has a window
             listener.socket.setsockopt(socket.IPPROTO_TCP, _TCP_WINDOW_CLAMP, WINDOW)
     return listeners
 
 
+async def _refused(host: str, port: int, error: OSError) -> CannotStart:
+    """Why it is not possible to listen on *host* and *port*, which failed with *error*."""
+    code, reason = os.EX_UNAVAILABLE, error.strerror or str(error)
+    hint = "--host with an address of this machine (ip address), or 127.0.0.1"
+    setting = "server.host"
+    if error.errno == errno.EADDRINUSE:
+        holder = await trio.to_thread.run_sync(ports.listener, port)
+        by = f"pid {holder.pid} ({holder.name})" if holder else "a process of somebody else"
+        reason, setting = f"already used by {by}", "server.port"
+        hint = f"uploadd serve --port {port + 1 if port < 65535 else 8080}"
+    elif error.errno == errno.EACCES:
+        reason, setting, code = "ports below 1024 are for root", "server.port", os.EX_NOPERM
+        hint = "uploadd serve --port 8080, and a proxy or uploadd.socket in front of it"
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return CannotStart(f"cannot listen on {where}: {reason}", hint, code, setting=setting)
+
+
 def base_url(listener: trio.SocketListener) -> str:
+    if listener.socket.family == socket.AF_UNIX:
+        return f"unix:{listener.socket.getsockname()}"
     host, port = listener.socket.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_local(listeners: Iterable[trio.SocketListener]) -> bool:
+    """Whether nobody but this computer can come: behind a unix socket stands a proxy."""
+    return all(
+        listener.socket.family != socket.AF_UNIX
+        and ipaddress.ip_address(listener.socket.getsockname()[0].partition("%")[0]).is_loopback
+        for listener in listeners
+    )
 
 
 def shares(limit: int) -> tuple[int, int]:

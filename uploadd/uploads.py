@@ -56,6 +56,10 @@ class Uploads(Claims):
         self._doomed: set[str] = set()  # somebody has asked for their end
         self._room = (0, float("-inf"))
 
+    def adopt(self, *, template: str, max_length: int | None) -> None:
+        """Go by new settings from the next upload on."""
+        self._template, self.max_length = template, max_length
+
     # --- create and find --------------------------------------------------------------------
 
     async def room_for(self, length: int | None) -> None:

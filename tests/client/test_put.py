@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from tests.client.daemon import daemon
-from uploadd.client import command, errors, exits, put, report, session
+from uploadd.client import command, errors, exits, put, session
 from uploadd.client.asked import order_of
 from uploadd.client.batch import Batch
 from uploadd.client.order import Order
@@ -376,27 +376,3 @@ async def test_a_checksum_is_compared_by_the_server(
 def test_every_reason_has_its_exit_code(error: errors.UploadFailed, code: int) -> None:
     """As the manual lists them."""
     assert exits.of(error) == code
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (1024, "1.0 KiB"),
-        (12.4 * 2**30, "12.4 GiB"),
-        (2**60, "1024.0 PiB"),
-    ],
-)
-def test_sizes_are_told_in_binary_units(count: float, text: str) -> None:
-    """With one digit behind the point."""
-    assert report.size(count) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.04, "0.0s"), (9.94, "9.9s"), (41.2, "41s"), (131, "2m 11s"), (3600, "1h 00m")],
-)
-def test_times_are_told_as_people_say_them(seconds: float, text: str) -> None:
-    """Two units at most."""
-    assert report.duration(seconds) == text

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -17,17 +17,27 @@ from urllib.parse import urlsplit
 START: Final = 60.0
 """Seconds in which it must be ready, on a machine that has much else to do."""
 POLL: Final = 0.02
-_READY: Final = re.compile(r"^uploadd \S+ serves (?P<dir>.*) at (?P<url>http://\S+)$")
+_READY: Final = re.compile(r"^uploadd \S+ serves (?P<dir>.*) at (?P<url>(http://|unix:)\S+)$")
 
 
 class Daemon:
     """``uploadd serve FOLDER`` on a free port.  Leaving the ``with`` block kills it.
 
-    *under* is a command that runs it with less: fewer descriptors, fewer rights.
+    *under* is a command that runs it with less: fewer descriptors, fewer rights.  *environment*
+    is laid over that of the tests, *fds* are inherited; *port* None: as the configuration says.
     """
 
-    def __init__(self, folder: Path, *args: str, under: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *args: str,
+        under: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        fds: Sequence[int] = (),
+        port: int | None = 0,
+    ) -> None:
         self.folder, self.args, self.under = folder, args, under
+        self.environment, self.fds, self.port = environment or {}, fds, port
         self.url = ""
         self._lines: list[str] = []
         self._process: subprocess.Popen[str] | None = None
@@ -55,12 +65,16 @@ class Daemon:
         assert self._process is None, "it runs"
         self.url = ""
         self._ready.clear()
-        command = [sys.executable, "-m", "uploadd", "serve", str(self.folder), "--port", "0"]
+        command = [sys.executable, "-m", "uploadd", "serve", str(self.folder)]
+        if self.port is not None:
+            command += ["--port", str(self.port)]
         self._process = subprocess.Popen(
             [*self.under, *command, *self.args],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, **self.environment},
+            pass_fds=self.fds,
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,))
         self._reader.start()

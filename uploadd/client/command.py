@@ -16,8 +16,8 @@ from uploadd.allocator import keep_buffers
 from uploadd.client import exits
 from uploadd.client.address import check_token
 from uploadd.client.plain import Plain
-from uploadd.client.report import printable
 from uploadd.client.screen import Screen
+from uploadd.protocol.saying import printable
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from uploadd.client import exits
 from uploadd.client.order import Order
 from uploadd.client.output import JsonLines, text
-from uploadd.client.report import plural, size
 from uploadd.client.reporter import Reporter
 from uploadd.client.selection import Item
+from uploadd.protocol.saying import plural, size
 
 
 def dry_run(order: Order, reporter: Reporter) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import trio
 
-from uploadd.client import address, command, exits, report
+from uploadd.client import address, command, exits
 from uploadd.client.address import CONNECT_SECONDS, Address, Stream, open_stream, unavailable
 from uploadd.client.command import UsageError
 from uploadd.client.errors import (
@@ -28,6 +28,7 @@ from uploadd.client.problem import failure
 from uploadd.client.reporter import Meter, Reporter
 from uploadd.client.session import FIRST_PATIENCE, PATIENCE
 from uploadd.client.totals import Totals
+from uploadd.protocol import saying
 from uploadd.protocol.names import sanitise
 
 MAX_PROBLEM: Final = 64 << 10
@@ -203,16 +204,16 @@ class Download:
 
     def _summary(self) -> None:
         size, first, totals = self._part.size, self._first or 0, self._totals
-        resumed = f", resumed at {report.size(first)}" if first else ""
+        resumed = f", resumed at {saying.size(first)}" if first else ""
         self._reporter.say(
-            f"✓ {self._part.target}, {report.size(size)} in {report.duration(totals.seconds)}"
-            f" ({report.size(totals.rate)}/s){resumed}"
+            f"✓ {self._part.target}, {saying.size(size)} in {saying.duration(totals.seconds)}"
+            f" ({saying.size(totals.rate)}/s){resumed}"
         )
         self._reporter.result(self._part.target)
 
     def interrupted(self, code: int) -> None:
         """Say how to go on."""
-        kept = f"; {report.size(self._part.size)} are kept" if self._part.resumable else ""
+        kept = f"; {saying.size(self._part.size)} are kept" if self._part.resumable else ""
         self._reporter.insist(f"interrupted{kept}")
         args = self._args
         words = ["uploadd", "get"]

@@ -6,9 +6,9 @@ from typing import Final
 
 import trio
 
-from uploadd.client.report import duration, plural, size
 from uploadd.client.screen import Screen
 from uploadd.client.totals import Totals
+from uploadd.protocol.saying import duration, plural, size
 
 SECONDS: Final = 5.0
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.text import Text
 
 from uploadd.client.errors import UploadFailed
-from uploadd.client.report import plural, printable, size
 from uploadd.client.reporter import Meter
 from uploadd.client.totals import Totals
+from uploadd.protocol.saying import plural, printable, size
 
 BAR_CELLS: Final = 30
 NAME_CELLS: Final = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from uploadd.client import report
+from uploadd.protocol import saying
 
 
 class Totals:
@@ -48,11 +48,11 @@ class Totals:
         """The last line.  Its speed is of what moved now, which it names when it is less."""
         now = ""
         if self.moved < self.length:
-            now = f", {report.size(self.moved)} of it now,"
+            now = f", {saying.size(self.moved)} of it now,"
         return (
-            f"{'✗' if self.failed else '✓'} {report.plural(self.stored, 'file')},"
-            f" {report.size(self.length)}{now} in {report.duration(self.seconds)}"
-            f" ({report.size(self.rate)}/s),"
+            f"{'✗' if self.failed else '✓'} {saying.plural(self.stored, 'file')},"
+            f" {saying.size(self.length)}{now} in {saying.duration(self.seconds)}"
+            f" ({saying.size(self.rate)}/s),"
             f" {self.resumed} resumed, {self.failed} failed"
         )
 

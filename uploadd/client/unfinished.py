@@ -11,9 +11,9 @@ from uploadd.client import exits
 from uploadd.client.journal import count_lines, forget_lines
 from uploadd.client.memory import forget_watched
 from uploadd.client.output import JsonLines, text
-from uploadd.client.report import duration, plural, size
 from uploadd.client.reporter import Reporter
 from uploadd.client.state import Entry, States, directory
+from uploadd.protocol.saying import duration, plural, size
 
 
 def show(reporter: Reporter, paths: Sequence[str], server: str | None, *, as_json: bool) -> int:

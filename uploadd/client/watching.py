@@ -26,13 +26,13 @@ from uploadd.client.feed import Feed
 from uploadd.client.memory import Memory, Signature
 from uploadd.client.order import Order
 from uploadd.client.output import Outcome, Output
-from uploadd.client.report import duration
 from uploadd.client.reporter import Reporter
 from uploadd.client.selection import Item, Kind
 from uploadd.client.sending import Sender
 from uploadd.client.session import Client
 from uploadd.client.state import States, directory
 from uploadd.client.totals import Totals
+from uploadd.protocol.saying import duration
 
 SHORTEST: Final = 0.2
 LONGEST: Final = 2.0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from uploadd.config import FLAGS, Config, ConfigError, Loaded
 from uploadd.config.spelling import in_environment
-from uploadd.gathering import read_config
+from uploadd.gathering import config_file, read_config
 from uploadd.settings import SECTIONS
 
 
@@ -48,7 +49,16 @@ def configuration(args: argparse.Namespace) -> Loaded[Config]:
     """What *args* and everything else say; raises ConfigError."""
     flags = {path: getattr(args, path) for path in FLAGS.values()}
     flags["storage.dir"] = getattr(args, "dir", None)
-    return read_config(args.config, args.sets, flags, environment=os.environ)
+    return read_config(_file(args), args.sets, flags, environment=os.environ)
+
+
+def has_file(args: argparse.Namespace) -> bool:
+    """Whether a file has a say; without one there is nothing that could be read again."""
+    return _file(args) is not None
+
+
+def _file(args: argparse.Namespace) -> Path | None:
+    return config_file(args.config, getattr(args, "dir", None))
 
 
 def tell(error: ConfigError) -> int:

@@ -5,7 +5,7 @@
 """
 
 from uploadd.config.layers import FLAGS, Sources
-from uploadd.config.loading import Loaded, changed, load, settle
+from uploadd.config.loading import Loaded, changed, load, reloaded, settle
 from uploadd.config.problems import ConfigError, Place, Problem
 from uploadd.config.written import default_file, effective
 from uploadd.settings import Config
@@ -22,5 +22,6 @@ __all__ = [
     "default_file",
     "effective",
     "load",
+    "reloaded",
     "settle",
 ]

@@ -46,14 +46,19 @@ def load(
     *read_file* raises as ValueError is one of them.
     """
     loaded = settle(Config, sources, read_file=read_file)
+    _check(loaded.config, loaded.written)
+    return loaded
+
+
+def _check(config: Config, written: Mapping[tuple[str, ...], Written]) -> None:
+    """Raises ConfigError for what contradicts itself, where it was *written*."""
     problems = []
-    for setting, message, hint in contradictions(loaded.config):
-        written = loaded.written.get(tuple(setting.split(".")))
-        where = written.place if written else Place("configuration")
-        problems.append(Problem(where, f"{setting} {message}", hint))
+    for setting, message, hint in contradictions(config):
+        where = written.get(tuple(setting.split(".")))
+        place = where.place if where else Place("configuration")
+        problems.append(Problem(place, f"{setting} {message}", hint))
     if problems:
         raise ConfigError(problems)
-    return loaded
 
 
 def settle(
@@ -180,3 +185,18 @@ def changed(old: C, new: C) -> Iterator[tuple[tuple[str, ...], Setting]]:
                 if getattr(one, field.name) != getattr(other, field.name):
                     path = (name, own, field.name) if own else (name, field.name)
                     yield path, section.settings[field.name]
+
+
+def reloaded(old: Config, new: Loaded[Config]) -> tuple[Config, list[str]]:
+    """*new*, but *old* in all that only a restart changes; and the names of what waits for one.
+
+    Raises ConfigError when the two do not go together.
+    """
+    config = new.config
+    waiting = [path for path, setting in changed(old, config) if not setting.reloads]
+    for section, key in waiting:  # in repeated sections everything reloads
+        kept = {key: getattr(getattr(old, section), key)}
+        mixed = dataclasses.replace(getattr(config, section), **kept)
+        config = dataclasses.replace(config, **{section: mixed})
+    _check(config, new.written)
+    return config, [".".join(path) for path in waiting]

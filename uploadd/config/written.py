@@ -20,6 +20,8 @@ _HEAD: Final = """\
 #
 # Sizes:      "8 MiB" (2^20), "10 GB" (10^9), or a bare number of bytes.
 # Durations:  "200 ms", "5 s", "2 m", "1 h", "7 d"; a number without a unit is refused.
+# [restart]:  takes effect when uploadd is restarted, which no upload minds. All others take
+#             effect with "systemctl reload uploadd", or SIGHUP.
 #
 # Later layers win: defaults, this file, conf.d/*.toml beside it in the order of their names,
 # credentials (secrets only), UPLOADD_SECTION__KEY in the environment, --set section.key=value,
@@ -40,7 +42,7 @@ def _default_section(name: str, section: Section) -> str:
     about = f"{section.about} As often as there are names for it." if section.repeated else ""
     lines = [*_comment(about), heading] if about else [heading]
     for key, setting in section.settings.items():
-        lines += _comment(setting.why)
+        lines += _comment(setting.why if setting.reloads else f"{setting.why} [restart]")
         if setting.kind.secret:
             lines.append(f'#{key}{FILE} = ""')
         else:

@@ -28,6 +28,11 @@ class Api:
         self.waiters = Waiters(rules.max_events)
         self._events = Events(uploads, names, self.waiters, rules.access)
 
+    def adopt(self, rules: Rules) -> None:
+        """Answer by *rules* from now on; streams that run keep what they began with."""
+        self._rules, self.waiters.most = rules, rules.max_events
+        self._events = Events(self._uploads, self._names, self.waiters, rules.access)
+
     async def converse(self, exchange: Exchange, head: Head, to: Route) -> None:
         """Answer *exchange*, whose *head* leads *to* somewhere here.  Raises UploadError."""
         check_page(head, self._rules.origins)

@@ -62,6 +62,16 @@ class FrontDoor:
         self._data = trio.CapacityLimiter(16)
         self._conversations = Conversations(uploads, assembling, budget, rules, version, self._data)
 
+    @property
+    def rules(self) -> Rules:
+        """What it goes by now."""
+        return self._rules
+
+    def adopt(self, rules: Rules) -> None:
+        """Go by *rules* from the next conversation on; sessions keep what they were told."""
+        self._rules = rules
+        self._conversations.adopt(rules)
+
     def drain(self, reconnect_after: float, deadline: float) -> None:
         """Begin nothing new, and ask every session to come back; seconds from now."""
         self._draining = True

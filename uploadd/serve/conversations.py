@@ -54,6 +54,12 @@ class Conversations:
         self._names = Names(uploads)
         self._api = Api(uploads, self._names, rules, version)
 
+    def adopt(self, rules: Rules) -> None:
+        """Go by *rules* from the next exchange on."""
+        self._rules = rules
+        self._resumable.adopt(rules)
+        self._api.adopt(rules)
+
     def drain(self) -> None:
         """Answer those who wait for something to happen: nothing more will."""
         self._api.waiters.drain()

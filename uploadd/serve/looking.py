@@ -72,14 +72,14 @@ class Waiters:
     """Answers that wait for something to happen: at most *most*, and none when the daemon stops."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._waiting: set[Bell] = set()
         self.draining = False
 
     @contextmanager
     def one(self) -> Iterator[Bell]:
         """A place among them, and the bell that wakes it.  Raises TooMany."""
-        if len(self._waiting) >= self._most:
+        if len(self._waiting) >= self.most:
             raise errors.TooMany(f"{len(self._waiting)} answers wait already")
         bell = Bell()
         self._waiting.add(bell)

@@ -42,6 +42,10 @@ class Resumable:
         self._uploads, self._verbs, self._rules, self._now = uploads, verbs, rules, now
         self._assembling = assembling
 
+    def adopt(self, rules: Rules) -> None:
+        """Tell of uploads by *rules* from now on."""
+        self._rules = rules
+
     async def converse(
         self,
         exchange: Exchange,

@@ -66,7 +66,13 @@ def setting(kind: Kind[T], default: object, why: str, *, reloads: bool = False) 
 
 
 def repeated(kind: type[T]) -> Mapping[str, T]:
-    """A field of ``Config``: the section *kind*, as often as there are names for it."""
+    """A field of ``Config``: the section *kind*, as often as there are names for it.
+
+    One comes or goes with a reload, so everything in it reloads.
+    """
+    for own in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if not own.metadata[_SETTING].reloads:
+            raise TypeError(f"{kind.__name__}.{own.name} is in a repeated section: reloads=True")
     field: Mapping[str, T] = dataclasses.field(default_factory=dict, metadata={_SETTING: kind})
     return field
 

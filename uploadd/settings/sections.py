@@ -67,6 +67,7 @@ class Storage:
         "Where a published file goes inside dir. {name} as the client gave it, made safe; {folder}"
         " it lay in there, also made safe, or nothing; {date} as 2026-01-31; {id} of the upload;"
         " {subject} who uploaded it. Nothing is ever overwritten.",
+        reloads=True,
     )
     mode: int = setting(
         MODE,
@@ -85,11 +86,13 @@ class Storage:
         DURATION,
         "7 d",
         "How long an upload that nobody goes on with is kept before its bytes are removed.",
+        reloads=True,
     )
     keep_notices: float = setting(
         DURATION,
         "30 d",
         "How long is kept how an upload ended, for a client that was away and has a client id.",
+        reloads=True,
     )
 
 
@@ -143,6 +146,7 @@ class Limits:
         optional(size()),
         "none",
         'Bytes of the largest upload that is taken, or "none": as many as the disk holds.',
+        reloads=True,
     )
     memory: int = setting(
         size(least=MIB),

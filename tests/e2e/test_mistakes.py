@@ -1,0 +1,117 @@
+"""The mistakes that everybody makes once: what happened, why, and what to type."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.e2e.daemon import Daemon
+
+AS_OTHERS: Final = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner")
+"""To the file system a user as any other, whatever the name is."""
+
+
+def said(daemon: Daemon, code: int) -> str:
+    """What *daemon* says that does not start, and ends with *code*."""
+    with daemon:
+        daemon.launch()
+        assert daemon.wait() == code, daemon.log
+        return daemon.log
+
+
+def test_a_port_in_use_tells_who_uses_it_and_another_one(tmp_path: Path) -> None:
+    """And the line of the file that named it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        name = Path("/proc/self/comm").read_text().strip()
+        told = (
+            f"cannot listen on 127.0.0.1:{port}: already used by pid {os.getpid()} ({name})\n"
+            f"→ uploadd serve --port {port + 1}"
+        )
+        by_flag = Daemon(tmp_path / "store", "--port", str(port))
+        assert said(by_flag, os.EX_UNAVAILABLE) == f"{told}\n"
+        file = tmp_path / "u.toml"
+        file.write_text(f"[server]\nport = {port}\n")
+        by_file = Daemon(tmp_path / "store", "--config", str(file), port=None)
+        assert said(by_file, os.EX_UNAVAILABLE) == f"{told}, or port in {file}:2\n"
+
+
+def test_an_address_of_another_computer_is_told(tmp_path: Path) -> None:
+    """192.0.2.0/24 is nobody's."""
+    daemon = Daemon(tmp_path / "store", "--host", "192.0.2.1")
+    told = said(daemon, os.EX_UNAVAILABLE)
+    assert told.startswith("cannot listen on 192.0.2.1:0: ")
+    assert "\n→ --host with an address of this machine (ip address), or 127.0.0.1\n" in told
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_that_is_not_ours_tells_whose_it_is_and_how_to_get_one(tmp_path: Path) -> None:
+    """The folder itself, one that would have to be made, and one that has .uploadd in it."""
+    folder = tmp_path / "srv uploads"
+    (folder / ".uploadd").mkdir(parents=True)
+    os.chown(folder, 12345, 12345)
+    hint = (
+        f"→ sudo install -d -o root -g root -m 0750 '{folder}'\n"
+        f"(or the unit lacks ReadWritePaths='{folder}': systemctl edit uploadd)\n"
+    )
+    assert said(Daemon(folder, under=AS_OTHERS), os.EX_NOPERM) == (
+        f"cannot write to {folder}: owned by 12345, mode 0755, running as root\n{hint}"
+    )
+    assert not list(folder.glob("*probe*"))
+    below = folder / "below"
+    assert said(Daemon(below, under=AS_OTHERS), os.EX_NOPERM).startswith(
+        f"cannot write to {below}: {folder} is owned by 12345, mode 0755, running as root\n"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_disk_that_is_read_only_is_told_as_such(tmp_path: Path) -> None:
+    """The rights would be good, and the hint is the unit's."""
+    if shutil.which("unshare") is None:
+        pytest.skip("no unshare here: apt install util-linux")
+    folder = tmp_path / "store"
+    folder.mkdir()
+    mounted = f'mount -t tmpfs -o ro none "{folder}" && exec "$@"'
+    under = ("unshare", "--mount", "sh", "-c", mounted, "sh")
+    told = said(Daemon(folder, under=under), os.EX_NOPERM)
+    assert told.startswith(f"cannot write to {folder}: the file system is read-only, running as")
+    assert f"ReadWritePaths={folder}" in told
+
+
+def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+    """No rights would help."""
+    (tmp_path / "store").write_text("")
+    told = said(Daemon(tmp_path / "store"), os.EX_NOPERM)
+    assert told.startswith(f"cannot write to {tmp_path}/store: Not a directory\n→ name a folder")
+
+
+def test_a_second_daemon_on_one_folder_refuses_and_names_the_first(tmp_path: Path) -> None:
+    """Both would write one ledger."""
+    with Daemon(tmp_path / "store") as first:
+        first.start()
+        told = said(Daemon(tmp_path / "store"), os.EX_TEMPFAIL)
+        assert told == (
+            f"{tmp_path}/store is served by another uploadd (pid {first.pid})\n"
+            "→ stop that one first, or serve another folder\n"
+        )
+
+
+def test_a_misspelt_key_is_shown_in_its_line_with_the_right_one(tmp_path: Path) -> None:
+    """All mistakes at once; nothing is started."""
+    file = tmp_path / "u.toml"
+    file.write_text('[limits]\nmax_lenght = "10 GiB"\n[timeouts]\nhead = 15\n')
+    assert said(Daemon(tmp_path / "store", "--config", str(file)), os.EX_CONFIG) == (
+        f'{file}:2: unknown key "max_lenght" in [limits]\n'
+        '    2 │ max_lenght = "10 GiB"\n'
+        '      │ ^^^^^^^^^^ did you mean "max_length"?\n'
+        f"{file}:4: timeouts.head: expected a duration with its unit, such as "
+        '"200 ms", "5 s" or "2 m", not 15\n'
+        "    4 │ head = 15\n"
+        '      │ ^^^^ for example: head = "15 s"\n'
+    )
+    assert not (tmp_path / "store").exists()

@@ -1,0 +1,110 @@
+"""``uploadd serve``: the daemon in the foreground, its log, and how it ends."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from logging.handlers import QueueHandler, QueueListener
+from queue import SimpleQueue
+from typing import TypeVar
+
+import trio
+
+from uploadd import __version__
+from uploadd.commands.options import add_options, configuration, has_file, tell
+from uploadd.config import Config, ConfigError, Loaded
+from uploadd.daemon import serve
+from uploadd.listening import CannotStart
+from uploadd.store.contract import MediumFailed
+
+E = TypeVar("E", bound=Exception)
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("serve", help="serve a folder")
+    add_options(parser)
+    parser.set_defaults(run=_serve)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    try:
+        loaded = configuration(args)
+    except ConfigError as error:
+        return tell(error)
+    config = loaded.config
+    if not config.storage.dir:
+        print("which folder?\n→ uploadd serve DIR", file=sys.stderr)
+        return os.EX_USAGE
+    with _logging(config.log.level.upper()):
+        return _run(loaded, partial(configuration, args) if has_file(args) else None)
+
+
+@contextmanager
+def _logging(level: str) -> Iterator[None]:
+    """Write the log from a thread of its own: standard error may block, the loop must not."""
+    told = logging.StreamHandler(sys.stderr)
+    told.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    listener = QueueListener(lines, told)
+    logging.root.addHandler(QueueHandler(lines))
+    logging.root.setLevel(level)
+    listener.start()
+    try:
+        yield
+    finally:
+        listener.stop()  # everything is written
+
+
+def _run(loaded: Loaded[Config], read: Callable[[], Loaded[Config]] | None) -> int:
+    code, config = os.EX_OK, loaded.config
+    try:
+        trio.run(partial(serve, config, on_ready=partial(_ready, config), read=read))
+    except* CannotStart as group:
+        for refusal in leaves(group):
+            print(refused(refusal, loaded), file=sys.stderr)
+            code = refusal.exit_code
+    except* MediumFailed as group:
+        for failure in leaves(group):
+            logging.getLogger("uploadd").critical("stopped, to lose nothing: %s", failure)
+        code = os.EX_IOERR
+    return code
+
+
+def refused(refusal: CannotStart, loaded: Loaded[Config]) -> str:
+    """What happened and what to type; and where the setting to blame was given."""
+    section, _, key = refusal.setting.partition(".")
+    written = loaded.written.get((section, key))
+    first, *more = refusal.hint.split("\n")
+    if written is not None and written.place.line:
+        first += f", or {key} in {written.place}"
+    return "\n".join([refusal.message, f"→ {first}", *more])
+
+
+def leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
+    """The exceptions in *group*, however deep."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
+
+
+def _ready(config: Config, url: str) -> None:
+    if config.server.host not in ("127.0.0.1", "localhost", "::1"):
+        logging.getLogger("uploadd").warning(
+            "anybody who reaches this port may upload: there is no authentication yet; "
+            "it answers to localhost and to --set server.names=%s",
+            ",".join(config.server.names) or "<the names that people use>",
+        )
+    if config.durability.ack == "written":
+        logging.getLogger("uploadd").warning(
+            'durability.ack = "written": what is acknowledged does not survive a power cut'
+        )
+    # In one piece: the log is written by a thread of its own, to the same place.
+    sys.stderr.write(f"uploadd {__version__} serves {config.storage.dir} at {url}\n")
+    sys.stderr.flush()

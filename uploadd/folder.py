@@ -1,0 +1,104 @@
+"""The folder that is served: ours alone, and writable, or a sentence about why not."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import grp
+import os
+import pwd
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from uploadd.listening import CannotStart
+
+STATE: Final = ".uploadd"
+_RIGHTS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+@contextmanager
+def locked(root: str) -> Iterator[None]:
+    """Hold the folder *root*: a second daemon on it refuses to start.  Raises CannotStart."""
+    try:
+        os.makedirs(os.path.join(root, STATE), mode=0o700, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        fd = os.open(os.path.join(root, STATE, "lock"), flags, 0o600)
+    except OSError as error:
+        raise not_writable(root, error) from error
+    try:
+        _lock(fd, root)
+        probe(root)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, root: str) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
+        raise CannotStart(
+            f"{root} is served by another uploadd (pid {holder or 'unknown'})",
+            "stop that one first, or serve another folder",
+            os.EX_TEMPFAIL,
+            setting="storage.dir",
+        ) from error
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+
+
+def probe(root: str) -> None:
+    """Raises CannotStart unless a file can be made in *root*, which is there; none is left."""
+    name = os.path.join(root, f"{STATE}-probe-{os.getpid()}")
+    try:
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise not_writable(root, error) from error
+    with suppress(OSError):
+        os.unlink(name)
+
+
+def not_writable(root: str, error: OSError) -> CannotStart:
+    """Why *root* cannot be written to, which failed with *error*, and what to type."""
+    path, user = shlex.quote(root), _user(os.geteuid())
+    if error.errno not in _RIGHTS:
+        reason = error.strerror or str(error)
+        hint = f"name a folder, without a file called {STATE} in it"
+        return CannotStart(f"cannot write to {root}: {reason}", hint, os.EX_NOPERM)
+    reason = "the file system is read-only" if error.errno == errno.EROFS else _whose(root)
+    group = _group(os.getegid())
+    return CannotStart(
+        f"cannot write to {root}: {reason}, running as {user}",
+        f"sudo install -d -o {user} -g {group} -m 0750 {path}\n"
+        f"(or the unit lacks ReadWritePaths={path}: systemctl edit uploadd)",
+        os.EX_NOPERM,
+        setting="storage.dir",
+    )
+
+
+def _whose(root: str) -> str:
+    """Owner and mode of *root*, or of the nearest folder above it that there is."""
+    for place in (Path(root), *Path(root).parents):
+        with suppress(OSError):
+            status = place.stat()
+            named = "" if str(place) == root else f"{place} is "
+            return f"{named}owned by {_user(status.st_uid)}, mode {status.st_mode & 0o7777:04o}"
+    return "nobody may look at it"
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

@@ -1,0 +1,79 @@
+"""A new configuration while the daemon runs: all of it is good, or nothing changes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import trio
+
+from uploadd.config import Config, ConfigError, Loaded, reloaded
+from uploadd.standing import Standing
+
+log = logging.getLogger("uploadd.reload")
+
+Prepare: TypeAlias = Callable[[Config], Callable[[], None]]
+"""Makes all that a configuration asks for, in a thread, and returns what puts it into use, on the
+loop.  Raises ConfigError when it cannot be; what it returns must not fail."""
+
+
+@dataclass(slots=True)
+class Reloading:
+    """Reads the configuration again with *read*; *parts* are those that can change."""
+
+    config: Config
+    """What counts now."""
+    read: Callable[[], Loaded[Config]] | None
+    parts: Sequence[Prepare]
+    successful: bool = True
+    """Whether the newest attempt went well."""
+    succeeded: float = field(default_factory=time.time)
+    """Epoch seconds of the last success."""
+    failure: str = ""
+    """Why the newest attempt failed, in one line."""
+
+    async def reload(self) -> bool:
+        """Read, prepare everything, then swap; whether it went well.  The log says what did not."""
+        try:
+            new, swaps, waiting = await trio.to_thread.run_sync(self._prepared)
+        except ConfigError as error:
+            self._refuse(error)
+            return False
+        for swap in swaps:
+            swap()
+        self.config, self.successful, self.failure = new, True, ""
+        self.succeeded = time.time()
+        if waiting:
+            log.warning("takes effect after a restart: %s", ", ".join(waiting))
+        log.info("the configuration was read again")
+        return True
+
+    def _refuse(self, error: ConfigError) -> None:
+        log.error("the configuration is not taken, and the old one goes on:\n%s", error)
+        first, more = error.problems[0], len(error.problems) - 1
+        others = f" (and {more} more)" if more else ""
+        self.successful, self.failure = False, f"{first.place}: {first.message}{others}"
+
+    def _prepared(self) -> tuple[Config, list[Callable[[], None]], list[str]]:
+        assert self.read is not None
+        new, waiting = reloaded(self.config, self.read())
+        return new, [prepare(new) for prepare in self.parts], waiting
+
+    async def run(
+        self,
+        standing: Standing,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Reload at every SIGHUP.  Without anything to read it is a signal as any other."""
+        if self.read is None:
+            task_status.started()
+            return
+        with trio.open_signal_receiver(signal.SIGHUP) as signals:
+            task_status.started()
+            async for _ in signals:
+                async with standing.reloading():
+                    await self.reload()

@@ -1,0 +1,113 @@
+"""How the daemon stands, told to systemd as long as it lives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from uploadd.listening import base_url
+from uploadd.protocol.saying import plural, size
+from uploadd.systemd import EXTENSION, Notifier
+from uploadd.uploads import Uploads
+
+INTERVAL: Final = 10.0
+"""Seconds between two lines of status; less than `EXTENSION`."""
+assert INTERVAL < EXTENSION
+
+
+class Standing:
+    """Starting, serving, stopping: one after the other, each said in time."""
+
+    def __init__(self, systemd: Notifier) -> None:
+        self._systemd = systemd
+        self._uploads: Uploads | None = None
+        self._failure: Callable[[], str] = lambda: ""
+        self._stops = False
+
+    async def run(self) -> None:
+        """Say that the loop turns and how things are; in the nursery around everything else."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._systemd.beat)
+            while True:
+                if self._uploads is None:
+                    await self._systemd.extend("starting: looking after what the last one left")
+                elif self._stops:
+                    await self._systemd.extend(await self._line())
+                else:
+                    await self._systemd.status(await self._line())
+                await trio.sleep(INTERVAL)
+
+    async def serving(
+        self,
+        listeners: Sequence[trio.SocketListener],
+        uploads: Uploads,
+        failure: Callable[[], str],
+    ) -> None:
+        """Peers can come; *failure* says what is wrong with the configuration, if anything."""
+        self._uploads, self._failure = uploads, failure
+        where = ", ".join(base_url(listener) for listener in listeners)
+        await self._systemd.ready(f"listening on {where}")
+
+    @asynccontextmanager
+    async def reloading(self) -> AsyncIterator[None]:
+        """The block reloads the configuration, well or not."""
+        await self._systemd.reloading()
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):  # or systemd waits for the end of it
+                await self._systemd.ready(await self._line())
+
+    async def stopping(self) -> None:
+        """From now on nobody new is served."""
+        self._stops = True
+        await self._systemd.stopping(await self._line())
+        await self._systemd.extend()
+
+    @asynccontextmanager
+    async def last_word(self) -> AsyncIterator[None]:
+        """Tell why, when the block ends by an error."""
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, trio.Cancelled | KeyboardInterrupt):
+                with trio.CancelScope(shield=True):
+                    await self._systemd.failed(_number(error), _reason(error))
+            raise
+
+    async def _line(self) -> str:
+        """``12 uploads, 184.0 MiB/s, 3.1 TiB free``."""
+        if self._uploads is None:
+            return "starting"
+        watch, now = self._uploads.watch, trio.current_time()
+        moving = watch.moving()
+        if self._stops:
+            return f"draining {plural(len(moving), 'upload')}"
+        rate = sum(watch.life(upload).rate.at(now) for upload in moving)
+        room = size(await self._uploads.store.room())
+        failure = f"reload failed: {self._failure()}; " if self._failure() else ""
+        return f"{failure}{plural(len(moving), 'upload')}, {size(rate)}/s, {room} free"
+
+
+def _leaf(error: BaseException) -> BaseException:
+    """The first of a group, however deep."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _number(error: BaseException) -> int:
+    """The errno behind *error*; 0: there is none."""
+    leaf: BaseException | None = _leaf(error)
+    while leaf is not None:
+        if isinstance(leaf, OSError) and leaf.errno:
+            return leaf.errno
+        leaf = leaf.__cause__
+    return 0
+
+
+def _reason(error: BaseException) -> str:
+    return f"ended by {type(_leaf(error)).__name__}: {_leaf(error)}"
