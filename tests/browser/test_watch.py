@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import PATIENCE, Server
 from tests.browser.road import Road
+from tests.browser.sender import LENGTH, Sender
 
-LENGTH = 3 << 20
 EMPTY = "/-/info"
 PRELUDE = """async () => {
     Object.assign(window, await import('/-/uploadd.js'));
@@ -50,37 +50,6 @@ def enter(browser: Browser) -> Iterator[Enter]:
     yield enter
     context.close()
     assert faults == []
-
-
-class Sender:
-    """Sends one upload over HTTP, as much of it at a time as it is told."""
-
-    def __init__(self, daemon: Server, *, length: int = LENGTH, client: str | None = None) -> None:
-        self._daemon, self._length, self._at = daemon, length, 0
-        self._who = {"X-Client-Id": client} if client else {}
-        answer = self._ask(
-            "POST", "/files/", {"Upload-Length": str(length), "Upload-Metadata": "filename YQ=="}
-        )
-        self.id = answer.headers["Location"].rpartition("/")[2]
-
-    def send(self, count: int) -> None:
-        """Send *count* bytes; they are durable afterwards, the last ones published."""
-        told = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": str(self._at)}
-        self._ask("PATCH", f"/files/{self.id}", told, bytes(count))
-        self._at += count
-
-    def finish(self) -> None:
-        """Send the rest."""
-        self.send(self._length - self._at)
-
-    def cancel(self) -> None:
-        """Delete it."""
-        self._ask("DELETE", f"/files/{self.id}", {})
-
-    def _ask(self, method: str, path: str, fields: dict[str, str], body: bytes = b"") -> Any:
-        fields = {"Tus-Resumable": "1.0.0"} | self._who | fields
-        with urlopen(Request(self._daemon.url + path, body, fields, method=method)) as answer:
-            return answer
 
 
 def until(page: Page, condition: str) -> None:

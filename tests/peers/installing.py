@@ -49,17 +49,22 @@ def npm(name: str, *packages: str) -> Path:
     return _installed(name, [AS_OF, *packages], install)
 
 
-def bundle(name: str, source: Path, *packages: str, esbuild: str) -> Path:
-    """A script for browsers: the module *source*, with the *packages* that it imports."""
+def bundle(name: str, source: Path, *packages: str, esbuild: str, format: str = "iife") -> Path:
+    """A script for browsers: the module *source*, with the *packages* that it imports.
+
+    A style sheet lies beside it, if one of them has any.  "uploadd" is left for the page to find.
+    """
     folder = npm(name, *packages, f"esbuild@{esbuild}")
-    text = source.read_bytes()
-    out = folder / f"{source.stem}-{hashlib.sha256(text).hexdigest()[:8]}.js"
+    texts = b"".join(path.read_bytes() for path in sorted(source.parent.glob("*.*js")))
+    out = folder / f"{source.stem}-{hashlib.sha256(texts).hexdigest()[:8]}.js"
     with _alone(name):
         if not out.exists():
-            entry, made = folder / source.name, folder / "made.js"
-            entry.write_bytes(text)
-            tool = str(folder / "node_modules/.bin/esbuild")
-            _call(folder, tool, str(entry), "--bundle", "--format=iife", f"--outfile={made}")
+            made = folder / "made.js"
+            tool, form = str(folder / "node_modules/.bin/esbuild"), f"--format={format}"
+            words = [tool, str(source), "--bundle", form, "--external:uploadd", f"--outfile={made}"]
+            _call(folder, *words)
+            if (style := made.with_suffix(".css")).exists():
+                style.rename(out.with_suffix(".css"))
             made.rename(out)
     return out
 
@@ -102,7 +107,8 @@ def _call(folder: Path, *words: str) -> None:
     ended = subprocess.run(
         words,
         cwd=folder,
-        env=kept | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        env=kept
+        | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "NODE_PATH": str(folder / "node_modules")},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

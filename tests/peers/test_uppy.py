@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin
@@ -16,6 +13,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import PATIENCE, Server
 from tests.browser.conftest import browser as browser
+from tests.browser.served import served
 from tests.peers.bodies import END, Cut
 from tests.peers.conftest import HERE, STOPS, MakeFile, published
 from tests.peers.installing import bundle
@@ -49,13 +47,6 @@ BEGIN: Final = """([uploader, options]) => {
 }"""
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves files and says nothing."""
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nobody wants to know."""
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The origin of a site that has Uppy, and knows of the daemon only its address."""
@@ -66,12 +57,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         '<!doctype html><link rel="icon" href="data:,">'
         '<input type="file" multiple><script src="uppy.js"></script>'
     )
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(folder) as origin:
+        yield origin
 
 
 @pytest.fixture
