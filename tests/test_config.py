@@ -347,7 +347,12 @@ def hooked(
             raise ValueError(f"cannot read {path}: No such file or directory")
         return files[path]
 
-    sources = Sources([("u.toml", text)], credentials or {}, environment, sets)
+    sources = Sources(
+        files=[("u.toml", text)],
+        credentials=credentials or {},
+        environment=environment,
+        sets=sets,
+    )
     loaded = settle(Hooked, sources, read_file=read_file)
     shown = effective(loaded)
     for secret in ("from a file", "from systemd", "from a variable"):

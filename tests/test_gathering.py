@@ -59,6 +59,15 @@ def test_files_that_cannot_be_read_are_all_named(system: Path) -> None:
     ]
 
 
+def test_systemds_folder_for_files_counts_when_nothing_else_is_said(tmp_path: Path) -> None:
+    """The last of them: StateDirectory=uploadd uploadd/files."""
+    environment = {"STATE_DIRECTORY": "/var/lib/uploadd:/var/lib/uploadd/files"}
+    assert read_config(None, environment=environment).config.storage.dir == "/var/lib/uploadd/files"
+    file = tmp_path / "u.toml"
+    file.write_text('[storage]\ndir = "/srv"')
+    assert read_config(file, environment=environment).config.storage.dir == "/srv"
+
+
 def test_credentials_are_what_lies_in_systemds_folder(tmp_path: Path) -> None:
     """Files only, and none that is too large to be a secret."""
     (tmp_path / "auth.key").write_text("x\n")

@@ -52,8 +52,10 @@ def _lock(fd: int, root: str) -> None:
 
 
 def probe(root: str) -> None:
-    """Raises CannotStart unless a file can be made in *root*, which is there; none is left."""
-    name = os.path.join(root, f"{STATE}-probe-{os.getpid()}")
+    """Raises CannotStart unless a file can be made in *root*, or where it will be; none is left."""
+    places = (Path(root), *Path(root).parents)
+    there = next(place for place in places if os.path.lexists(place))
+    name = os.path.join(there, f"{STATE}-probe-{os.getpid()}")
     try:
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:

@@ -37,6 +37,7 @@ def read_config(
     Called again, it reads everything again.
     """
     sources = Sources(
+        state=environment.get("STATE_DIRECTORY", "").rpartition(":")[2],  # the last is for files
         files=files(path) if path is not None else (),
         credentials=credentials(environment.get("CREDENTIALS_DIRECTORY")),
         environment=environment,

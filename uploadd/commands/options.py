@@ -52,9 +52,9 @@ def configuration(args: argparse.Namespace) -> Loaded[Config]:
     return read_config(_file(args), args.sets, flags, environment=os.environ)
 
 
-def has_file(args: argparse.Namespace) -> bool:
-    """Whether a file has a say; without one there is nothing that could be read again."""
-    return _file(args) is not None
+def is_quick(args: argparse.Namespace) -> bool:
+    """Whether a folder was named and no file: then no file has a say, now or later."""
+    return args.dir is not None and args.config is None
 
 
 def _file(args: argparse.Namespace) -> Path | None:

@@ -16,7 +16,7 @@ from typing import TypeVar
 import trio
 
 from uploadd import __version__
-from uploadd.commands.options import add_options, configuration, has_file, tell
+from uploadd.commands.options import add_options, configuration, is_quick, tell
 from uploadd.config import Config, ConfigError, Loaded
 from uploadd.daemon import serve
 from uploadd.listening import CannotStart
@@ -41,7 +41,7 @@ def _serve(args: argparse.Namespace) -> int:
         print("which folder?\n→ uploadd serve DIR", file=sys.stderr)
         return os.EX_USAGE
     with _logging(config.log.level.upper()):
-        return _run(loaded, partial(configuration, args) if has_file(args) else None)
+        return _run(loaded, None if is_quick(args) else partial(configuration, args))
 
 
 @contextmanager

@@ -25,6 +25,8 @@ FLAGS: Final = {"--host": "server.host", "--port": "server.port"}
 class Sources:
     """What somebody wrote, before it is read."""
 
+    state: str = ""
+    """The folder that systemd has made for files (``StateDirectory=``), if any."""
     files: Sequence[tuple[str, str]] = ()
     """Name and text of each file, the later over the earlier."""
     credentials: Mapping[str, str] = field(default_factory=dict)
@@ -52,6 +54,7 @@ class Given(NamedTuple):
 def givens(sources: Sources, sections: Mapping[str, Section]) -> Iterator[Given | Problem]:
     """All that was given, the last that speaks of a setting counts."""
     return chain(
+        from_state(sources.state),
         *(from_file(text, name, sections) for name, text in sources.files),
         from_credentials(sources.credentials, sections),
         from_environment(sources.environment, sections),
@@ -118,6 +121,11 @@ def meant(word: str, known: Mapping[str, object]) -> str:
 
 
 # --- what is no file ----------------------------------------------------------------------------
+
+
+def from_state(folder: str) -> Iterator[Given]:
+    if folder:
+        yield Given(Place("STATE_DIRECTORY"), ("storage", "dir"), (folder,), in_file)
 
 
 def from_credentials(

@@ -58,8 +58,9 @@ class Storage:
     dir: str = setting(
         TEXT,
         "",
-        'Folder for published files. Empty: the DIR of "uploadd serve DIR", which wins when given.'
-        " Unfinished uploads lie in .uploadd/ inside it, on the same mount.",
+        'Folder for published files. Empty: the DIR of "uploadd serve DIR", which wins when given,'
+        " or what systemd has made for the unit (StateDirectory=). Unfinished uploads lie in"
+        " .uploadd/ inside it, on the same mount.",
     )
     path: str = setting(
         TEMPLATE,

@@ -1,0 +1,56 @@
+"""``uploadd check``: what would keep a daemon from starting is told, and nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_mistakes import AS_OTHERS
+from uploadd.cli import main
+
+
+def test_a_good_configuration_is_called_good_and_nothing_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the folder is not there yet; quiet says nothing."""
+    file = tmp_path / "u.toml"
+    for folder in (tmp_path, tmp_path / "a/b"):
+        file.write_text(f'[storage]\ndir = "{folder}"\n')
+        assert main(["check", "--config", str(file)]) == os.EX_OK
+        assert capsys.readouterr() == (f"the configuration is good ({folder})\n", "")
+        assert main(["check", "-q", "--config", str(file)]) == os.EX_OK
+        assert capsys.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_bad_one_is_refused_with_every_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the daemon would, with its exit code."""
+    file = tmp_path / "u.toml"
+    file.write_text("[limits]\nmax_refs = 0\n[logs]\n")
+    assert main(["check", "--config", str(file)]) == os.EX_CONFIG
+    told = capsys.readouterr().err
+    assert f"{file}:2: limits.max_refs: expected at least 1, not 0\n" in told
+    assert f'{file}:3: unknown section "logs"\n' in told
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_that_cannot_be_written_to_is_told_with_its_line(tmp_path: Path) -> None:
+    """Whose it is and what to type, as the daemon would."""
+    folder, file = tmp_path / "srv", tmp_path / "u.toml"
+    folder.mkdir()
+    os.chown(folder, 12345, 12345)
+    file.write_text(f'[storage]\ndir = "{folder}"\n')
+    command = [*AS_OTHERS, sys.executable, "-m", "uploadd", "check", "--config", str(file)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == os.EX_NOPERM
+    assert run.stderr == (
+        f"cannot write to {folder}: owned by 12345, mode 0755, running as root\n"
+        f"→ sudo install -d -o root -g root -m 0750 {folder}, or dir in {file}:2\n"
+        f"(or the unit lacks ReadWritePaths={folder}: systemctl edit uploadd)\n"
+    )
