@@ -69,7 +69,8 @@ class Chromium:
             if told.get("id") == self._calls:
                 return told["result"]
 
-    def _evaluate(self, script: str) -> Any:
+    def evaluate(self, script: str) -> Any:
+        """What *script* comes to in the page; a promise is awaited."""
         told = self._call(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
@@ -80,14 +81,14 @@ class Chromium:
     def open(self, url: str, source: Path) -> None:
         """Open a page of the daemon that does nothing by itself, with *source* chosen on it."""
         self._call("Page.navigate", url=f"{url}/-/info")
-        while self._evaluate("location.pathname + document.readyState") != "/-/infocomplete":
+        while self.evaluate("location.pathname + document.readyState") != "/-/infocomplete":
             pass
-        self._evaluate("document.body.innerHTML = '<input type=file id=file>'; 0")
+        self.evaluate("document.body.innerHTML = '<input type=file id=file>'; 0")
         root = self._call("DOM.getDocument")["root"]["nodeId"]
         node = self._call("DOM.querySelector", nodeId=root, selector="#file")["nodeId"]
         self._call("DOM.setFileInputFiles", nodeId=node, files=[str(source)])
 
     def upload(self) -> tuple[float, float]:
         """Upload it: seconds, and the most bytes of heap that the tab had."""
-        told = self._evaluate(_UPLOAD)
+        told = self.evaluate(_UPLOAD)
         return told["seconds"], told["heap"]

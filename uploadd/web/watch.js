@@ -24,6 +24,7 @@ export class Watching extends Emitter {
   #lists = {}; // what `uploads` and `notices` gave, until it changes
   #seldom = new Seldom(INTERVAL, () => this.emit("change", this.uploads));
   #over = deferred();
+  #connection = {}; // as it was told last
   #state = null; // closed, refused
   #error = null;
 
@@ -41,7 +42,7 @@ export class Watching extends Emitter {
       heard: (said) => this.#hear(said),
       opened: () => this.#opened(),
       refused: (error, subjects) => this.#refused(error, subjects),
-      changed: () => this.emit("connection", this.connection),
+      changed: () => this.#connected(),
     });
     whenAborted(options.signal, () => this.close());
     if (!this.#subjects.size) queueMicrotask(() => this.close());
@@ -88,6 +89,13 @@ export class Watching extends Emitter {
   #opened() {
     this.#inside.ask(this.#unsettled());
     if (this.#subjects.has("mine") || this.#subjects.has("all")) this.#seldom.ask();
+  }
+
+  #connected() {
+    const { state, error, over } = this.connection, known = this.#connection;
+    if (state === known.state && error === known.error && over === known.over) return;
+    this.#connection = { state, error, over };
+    this.emit("connection", this.#connection);
   }
 
   /** What of the list may have ended while nobody could tell. */
@@ -167,7 +175,7 @@ export class Watching extends Emitter {
     if (state === "refused") this.#over.reject(this.#error);
     else this.#over.resolve();
     this.#seldom.now();
-    this.emit("connection", this.connection);
+    this.#connected();
   }
 }
 
