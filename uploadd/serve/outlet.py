@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import sys
 import termios
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,9 +29,14 @@ LINGER_BYTES: Final = 16 * 1024 * 1024
 _GULP: Final = 64 * 1024  # what a peer behind TLS must take within STALL: 1 KiB/s
 _READ: Final = 1024 * 1024
 _STEP: Final = 1024 * 1024  # bytes per system call
-_SLICE: Final = 8 * 1024 * 1024  # bytes per turn in a thread
-# Bytes that the kernel may hold and has not sent.  trio's 16 KiB cost a turn in a thread each;
-# with far more the file has left the processor's cache before the peer reads it.
+# What a turn in a thread may take: bytes, seconds, and the milliseconds that it waits for room.
+# A peer that reads as fast as it is sent to makes room in less time than it takes to come back
+# to the loop and go out again; one that does not is waited for on the loop.
+_SLICE: Final = 8 * 1024 * 1024
+_TURN: Final = 0.03
+_PATIENCE: Final = 2
+# Bytes that the kernel may hold and has not sent.  With far more the file has left the
+# processor's cache before the peer reads it.
 _UNSENT: Final = 64 * 1024
 
 # What can befall a connection, beside ConnectionError and TimeoutError.
@@ -162,18 +169,23 @@ class StreamOutlet:
 
 
 def _sendfile(socket: int, span: FileSpan) -> int:
-    """Move bytes of *span* until it ends or the socket is full; how many were moved."""
+    """Move bytes of *span* until it ends or the socket stays full; how many were moved."""
     moved = 0
-    while moved < span.count:
-        try:
-            with _errors_named():
-                count = min(span.count - moved, _STEP)
+    end = time.monotonic() + _TURN
+    room = select.poll()
+    room.register(socket, select.POLLOUT)
+    with _errors_named():
+        while moved < span.count:
+            count = min(span.count - moved, _STEP)
+            try:
                 took = os.sendfile(socket, span.fd, span.offset + moved, count)
-        except BlockingIOError:
-            break
-        if took == 0:
-            raise _short(span.offset + moved)
-        moved += took
+            except BlockingIOError:
+                if time.monotonic() < end and room.poll(_PATIENCE):
+                    continue
+                break
+            if took == 0:
+                raise _short(span.offset + moved)
+            moved += took
     return moved
 
 
@@ -190,8 +202,6 @@ def _errors_named() -> Iterator[None]:
     """Tell the errors of a peer from those of a file."""
     try:
         yield
-    except BlockingIOError:
-        raise
     except OSError as error:
         raise _named(error) from error
 
