@@ -28,7 +28,7 @@ LINGER_BYTES: Final = 16 * 1024 * 1024
 
 _GULP: Final = 64 * 1024  # what a peer behind TLS must take within STALL: 1 KiB/s
 _READ: Final = 1024 * 1024
-_STEP: Final = 1024 * 1024  # bytes per system call
+_STEP: Final = 128 * 1024  # bytes per system call: more would leave the processor's cache
 # What a turn in a thread may take: bytes, seconds, and the milliseconds that it waits for room.
 # A peer that reads as fast as it is sent to makes room in less time than it takes to come back
 # to the loop and go out again; one that does not is waited for on the loop.
