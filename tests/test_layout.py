@@ -33,6 +33,7 @@ RINGS: tuple[tuple[str, ...], ...] = (
     ("reloading", "folder"),
     ("parts",),
     ("daemon",),
+    ("doctor",),
     ("commands",),
     ("cli", "__main__"),
 )
@@ -50,6 +51,7 @@ OPEN: dict[str, tuple[str, ...]] = {
     "reloading": ("config", "settings"),
     "parts": ("config", "settings"),
     "daemon": ("config", "settings"),
+    "doctor": ("config", "settings"),
     "commands": ("config", "settings", "gathering"),
     "cli": ("config", "settings", "client"),
 }

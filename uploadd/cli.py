@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from uploadd import __version__
 from uploadd.client import get, put
-from uploadd.commands import check, serve, settings
+from uploadd.commands import check, doctor, serve, settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve.add_parser(commands)
     check.add_parser(commands)
+    doctor.add_parser(commands)
     settings.add_parser(commands)
     put.add_parser(commands)
     get.add_parser(commands)

@@ -53,15 +53,18 @@ def _lock(fd: int, root: str) -> None:
 
 def probe(root: str) -> None:
     """Raises CannotStart unless a file can be made in *root*, or where it will be; none is left."""
-    places = (Path(root), *Path(root).parents)
-    there = next(place for place in places if os.path.lexists(place))
-    name = os.path.join(there, f"{STATE}-probe-{os.getpid()}")
+    name = os.path.join(existing(root), f"{STATE}-probe-{os.getpid()}")
     try:
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise not_writable(root, error) from error
     with suppress(OSError):
         os.unlink(name)
+
+
+def existing(root: str) -> Path:
+    """*root*, or the nearest folder above it that there is."""
+    return next(place for place in (Path(root), *Path(root).parents) if os.path.lexists(place))
 
 
 def not_writable(root: str, error: OSError) -> CannotStart:

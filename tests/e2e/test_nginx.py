@@ -30,16 +30,17 @@ def free_port() -> int:
 class Nginx:
     """nginx in front of *daemon*; `point_to` it again after a restart on another port."""
 
-    def __init__(self, folder: Path, sample: str) -> None:
+    def __init__(self, folder: Path, sample: str, *, tls: bool = False) -> None:
         self.port = free_port()
         self._folder, self._sample = folder, sample
+        self._listen = f"127.0.0.1:{self.port}{' ssl' if tls else ''}"
         binary = shutil.which("nginx") or "/usr/sbin/nginx"
         self._command = [binary, "-c", str(folder / "nginx.conf"), "-e", "stderr"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, backend: int) -> None:
         """Run it with *backend* behind it."""
-        text = self._sample.replace("listen 80;", f"listen 127.0.0.1:{self.port};")
+        text = self._sample.replace("listen 80;", f"listen {self._listen};")
         text = text.replace("127.0.0.1:8080", f"127.0.0.1:{backend}")
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         paths = "".join(f"{kind}_temp_path {self._folder}/{kind};" for kind in kinds)

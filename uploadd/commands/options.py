@@ -13,12 +13,9 @@ from uploadd.gathering import config_file, read_config
 from uploadd.settings import SECTIONS
 
 
-def add_options(parser: argparse.ArgumentParser, *, folder: bool = True) -> None:
-    """``[DIR] --config --set`` and the flags of `FLAGS`."""
-    if folder:
-        parser.add_argument(
-            "dir", metavar="DIR", nargs="?", help="where published files come to lie"
-        )
+def add_options(parser: argparse.ArgumentParser, *, place: str = "DIR") -> None:
+    """``[DIR] --config --set`` and the flags of `FLAGS`; *place* is what may stand for DIR."""
+    parser.add_argument("dir", metavar=place, nargs="?", help="where published files come to lie")
     parser.add_argument(
         "--config",
         metavar="FILE",

@@ -10,6 +10,7 @@ import msgspec
 
 from uploadd.protocol import names
 from uploadd.protocol.fields import Field
+from uploadd.protocol.heads import Head
 from uploadd.protocol.upgrade import SUBPROTOCOL
 from uploadd.protocol.wsmessages import Limits
 
@@ -27,9 +28,18 @@ WebSocket: {base}/-/ws ({subprotocol}); limits: {base}/-/info
 """
 
 
-def front(version: str, authority: str) -> Page:
+def base_url(head: Head) -> str:
+    """How the peer has reached this server.
+
+    Whoever names the scheme is believed: nobody else reads what it is written into.
+    """
+    secure = head.values(b"x-forwarded-proto") == [b"https"]
+    return f"http{'s' * secure}://{head.authority or 'localhost'}"
+
+
+def front(version: str, head: Head) -> Page:
     """The front page, for somebody who has found the port."""
-    base = f"http://{authority or 'localhost'}"
+    base = base_url(head)
     text = _FRONT.format(version=version, base=base, subprotocol=SUBPROTOCOL)
     return (
         200,

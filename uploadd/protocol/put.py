@@ -32,9 +32,8 @@ def asked(head: Head, to: Route) -> Create:
 def created(head: Head, upload: Upload) -> tuple[int, list[Field], bytes]:
     """Status, fields and body that say where the file is now.
 
-    A whole URL in the body.  Whoever names the scheme is believed: nobody else reads it.
+    A whole URL in the body.
     """
-    secure = head.values(b"x-forwarded-proto") == [b"https"]
     path = pages.file_path(upload.id, upload.name)
     fields = [
         ("Location", path),
@@ -42,4 +41,4 @@ def created(head: Head, upload: Upload) -> tuple[int, list[Field], bytes]:
         ("Cache-Control", "no-store"),
         ("X-Content-Type-Options", "nosniff"),
     ]
-    return 201, fields, f"http{'s' * secure}://{head.authority}{path}\n".encode("ascii")
+    return 201, fields, f"{pages.base_url(head)}{path}\n".encode("ascii")

@@ -72,7 +72,7 @@ class Conversations:
             case Conversation.FRONT if assets.wants_page(head.fields):
                 await self._asset(exchange, head, "index.html")
             case Conversation.FRONT:
-                await exchange.answer(*pages.front(self._version, head.authority))
+                await exchange.answer(*pages.front(self._version, head))
             case Conversation.ASSET:
                 await self._asset(exchange, head, to.name or "")
             case Conversation.PUT | Conversation.FORM | Conversation.FILES:

@@ -1,0 +1,42 @@
+"""One thing that was looked at."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class Mark(Enum):
+    """How it is."""
+
+    GOOD = "✓"
+    DOUBT = "!"
+    """It works, and there is something to know."""
+    WRONG = "✗"
+
+
+class Finding(NamedTuple):
+    """What was looked at and how it is; *lines* are what to type, or to write where."""
+
+    mark: Mark
+    what: str
+    how: str
+    lines: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.mark.value} {self.what:12} {self.how}", *self._indented()])
+
+    def _indented(self) -> list[str]:
+        return [f"  {'→' if number == 0 else ' '} {line}" for number, line in enumerate(self.lines)]
+
+
+def good(what: str, how: str) -> Finding:
+    return Finding(Mark.GOOD, what, how)
+
+
+def doubt(what: str, how: str, *lines: str) -> Finding:
+    return Finding(Mark.DOUBT, what, how, lines)
+
+
+def wrong(what: str, how: str, *lines: str) -> Finding:
+    return Finding(Mark.WRONG, what, how, lines)

@@ -1,0 +1,123 @@
+"""Requests over a road that is in doubt: plain, blocking, and nothing repeated."""
+
+from __future__ import annotations
+
+import base64
+import os
+import select
+import ssl
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+SECONDS: Final = 15.0
+LARGEST: Final = 1 << 20  # of an answer
+
+
+class RoadError(Exception):
+    """There is no way through at all; the message says why."""
+
+
+class Reply(NamedTuple):
+    """What came back."""
+
+    status: int
+    fields: HTTPMessage
+    body: bytes
+
+    def told(self) -> dict[str, object]:
+        """The JSON object in it; empty when there is none."""
+        try:
+            return msgspec.json.decode(self.body, type=dict[str, object])
+        except msgspec.DecodeError:
+            return {}
+
+    @property
+    def code(self) -> str:
+        """The code of our own error; empty when somebody else answers."""
+        return str(self.told().get("code", "")) if self.status >= 400 else ""
+
+
+class Road:
+    """To the daemon at *url*, as peers take it; raises ValueError when it is no URL for that."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url} is no URL of a server: write https://files.example.com")
+        self.secure, self.host = parts.scheme == "https", parts.hostname
+        self.port = parts.port
+        self.authority = parts.netloc.rpartition("@")[2]
+        self.base = parts.path.rstrip("/")
+        self._token = token
+
+    def ask(
+        self, method: str, path: str, fields: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Reply:
+        """One request and its answer.  Raises RoadError."""
+        connection = self.begin(method, path, {"Content-Length": str(len(body)), **(fields or {})})
+        try:
+            connection.send(body)
+            return self.reply(connection)
+        finally:
+            connection.close()
+
+    def begin(self, method: str, path: str, fields: Mapping[str, str]) -> HTTPConnection:
+        """A connection on which the head of a request was sent.  Raises RoadError."""
+        kind = HTTPSConnection if self.secure else HTTPConnection
+        connection = kind(self.host, self.port, timeout=SECONDS)
+        try:
+            connection.connect()
+            target = path if path.startswith(self.base) and self.base else self.base + path
+            connection.putrequest(method, target, skip_accept_encoding=True)
+            for name, value in fields.items():
+                connection.putheader(name, value)
+            if self._token is not None:
+                connection.putheader("Authorization", f"Bearer {self._token}")
+            connection.endheaders()
+        except (OSError, HTTPException) as error:
+            connection.close()
+            raise _no_way(error) from error
+        return connection
+
+    def reply(self, connection: HTTPConnection) -> Reply:
+        """The answer on *connection*.  Raises RoadError."""
+        try:
+            answer = connection.getresponse()
+            body = b"" if answer.status == 101 else answer.read(LARGEST)
+        except (OSError, HTTPException) as error:
+            raise _no_way(error) from error
+        return Reply(answer.status, answer.headers, body)
+
+    def early(self, connection: HTTPConnection, seconds: float) -> Reply | None:
+        """The answer within *seconds* to a request that is not over, if any.  Raises RoadError."""
+        ready, _, _ = select.select([connection.sock], [], [], seconds)
+        return self.reply(connection) if ready else None
+
+    def upgrade(self) -> Reply:
+        """The answer to a WebSocket handshake.  Raises RoadError."""
+        fields = {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
+            "Sec-WebSocket-Protocol": "uploadd.v1",
+        }
+        connection = self.begin("GET", "/-/ws", fields)
+        try:
+            return self.reply(connection)
+        finally:
+            connection.close()
+
+
+def _no_way(error: OSError | HTTPException) -> RoadError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return RoadError(f"its certificate is not good: {error.verify_message}")
+    if isinstance(error, ssl.SSLError):
+        return RoadError(f"it does not speak TLS there: {error.reason or error}")
+    if isinstance(error, OSError):
+        return RoadError(error.strerror or str(error) or type(error).__name__)
+    return RoadError(f"what answers there is no HTTP server: {error!r}")
