@@ -31,6 +31,7 @@ RINGS: tuple[tuple[str, ...], ...] = (
     ("serve",),
     ("listening", "ports", "standing"),
     ("reloading", "folder"),
+    ("permissions",),
     ("parts",),
     ("daemon",),
     ("doctor",),
@@ -49,6 +50,7 @@ ASIDE: dict[str, tuple[str, ...]] = {
 # Who may import a room that stands aside; everybody else may not.
 OPEN: dict[str, tuple[str, ...]] = {
     "reloading": ("config", "settings"),
+    "permissions": ("config", "settings"),
     "parts": ("config", "settings"),
     "daemon": ("config", "settings"),
     "doctor": ("config", "settings"),

@@ -88,7 +88,8 @@ class Claims(ABC):
 
     def _run(self, upload: Upload) -> Run:
         # Of unknown length, it ends where every upload must.
-        end = self.max_length if upload.length is None else None
+        bounds = (self.max_length, upload.ceiling) if upload.length is None else ()
+        end = min((bound for bound in bounds if bound is not None), default=None)
         return Run(upload.offset, upload.fence, end)
 
     def settle_new(self, claim: Claim) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from uploadd import __version__
 from uploadd.client import get, put
-from uploadd.commands import check, doctor, serve, settings
+from uploadd.commands import check, doctor, links, serve, settings, tokens
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,6 +29,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_parser(commands)
     doctor.add_parser(commands)
     settings.add_parser(commands)
+    tokens.add_parser(commands)
+    links.add_parser(commands)
     put.add_parser(commands)
     get.add_parser(commands)
     version = commands.add_parser("version", help="say which version this is")

@@ -36,6 +36,7 @@ from uploadd.listening import (
     shares,
 )
 from uploadd.parts import parts, rules
+from uploadd.permissions import Permissions
 from uploadd.recovery import Report, recover
 from uploadd.reloading import Reloading
 from uploadd.serve.connection import FrontDoor
@@ -86,13 +87,16 @@ async def _serve(
         local = is_local(listeners)
         budget = Budget(config.limits.memory, config.limits.max_chunk)
         assembling = Assembling(uploads)
-        door = FrontDoor(uploads, assembling, budget, rules(config, local), version=__version__)
-        reloading = Reloading(config, read, parts(door, uploads, local))
+        permissions = Permissions(config, local)
+        told = rules(config, permissions.access)
+        door = FrontDoor(uploads, assembling, budget, told, version=__version__)
+        reloading = Reloading(config, read, parts(door, uploads, permissions))
         async with trio.open_nursery() as services:
             await services.start(uploads.commit.run)
             await services.start(assembling.run)
             await services.start(uploads.watch.run)
             services.start_soon(_keep_alive, door)
+            services.start_soon(permissions.keep_fresh)
             services.start_soon(_expire, uploads, reloading)
             await services.start(reloading.run, standing)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

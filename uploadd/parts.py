@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from uploadd.auth import Access, lists_everybody
+from uploadd.auth import Access
 from uploadd.config import Config
+from uploadd.permissions import Permissions
 from uploadd.protocol.origins import parse_origin
 from uploadd.reloading import Prepare
 from uploadd.serve.connection import FrontDoor
@@ -15,11 +16,10 @@ from uploadd.serve.rules import Rules
 from uploadd.uploads import Uploads
 
 
-def rules(config: Config, local: bool) -> Rules:
-    """What conversations go by; *local*: nobody but this computer can come."""
+def rules(config: Config, access: Access) -> Rules:
+    """What conversations go by, *access* among it, which stays the same."""
     origins = [parse_origin(text) for text in config.server.origins]
     times, limits = config.timeouts, config.limits
-    listing = lists_everybody(config.access.list, config.server.names, local=local)
     return Rules(
         names=config.server.names,
         origins=[origin for origin in origins if origin is not None],
@@ -30,7 +30,7 @@ def rules(config: Config, local: bool) -> Rules:
         max_refs=limits.max_refs,
         max_watched=limits.max_watched,
         max_events=limits.max_events,
-        access=Access(listing=listing),
+        access=access,
         head=times.head,
         handshake=times.handshake,
         hello=times.hello,
@@ -42,11 +42,11 @@ def rules(config: Config, local: bool) -> Rules:
     )
 
 
-def parts(door: FrontDoor, uploads: Uploads, local: bool) -> list[Prepare]:
+def parts(door: FrontDoor, uploads: Uploads, permissions: Permissions) -> list[Prepare]:
     """Everything that can change; what runs keeps what it began with."""
 
     def conversations(config: Config) -> Callable[[], None]:
-        return partial(door.adopt, rules(config, local))
+        return partial(door.adopt, rules(config, permissions.access))
 
     def storing(config: Config) -> Callable[[], None]:
         return partial(
@@ -58,4 +58,4 @@ def parts(door: FrontDoor, uploads: Uploads, local: bool) -> list[Prepare]:
     def logging_(config: Config) -> Callable[[], None]:
         return partial(logging.root.setLevel, config.log.level.upper())
 
-    return [conversations, storing, logging_]
+    return [permissions.prepare, conversations, storing, logging_]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from uploadd.auth import PROVEN
+from uploadd.auth.who import is_proven
 from uploadd.protocol import pages
 from uploadd.protocol.extents import Extents
 from uploadd.protocol.seen import said
@@ -43,7 +43,7 @@ class Entries:
 
     def note(self, upload: Upload, now: float) -> None:
         """*upload* has ended: its owner should know, if anybody can say that it is theirs."""
-        if upload.owner.startswith(PROVEN) and upload.state in NOTED:
+        if is_proven(upload.owner) and upload.state in NOTED:
             self.notices.append((upload.owner, notice(upload, now)))
 
 

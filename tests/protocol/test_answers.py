@@ -16,7 +16,7 @@ from uploadd.protocol.answers import ANSWERS, Answer, answer, problem
 def below(kind: type[UploadError]) -> Iterator[type[UploadError]]:
     """Every class of the tree, the root left out."""
     for child in kind.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if child.__module__.startswith(errors.__name__):
             yield child
             yield from below(child)
 

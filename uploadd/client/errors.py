@@ -48,7 +48,7 @@ _NEVER = "the same again would be refused again; the server's log says more"
 
 
 class Rejected(UploadFailed):
-    """The server refused; *code* is the server's (``uploadd/errors.py`` has them all)."""
+    """The server refused; *code* is the server's (``uploadd/errors/`` has them all)."""
 
     def __init__(
         self, code: str, message: str, hint: str | None = None, *, retryable: bool = False

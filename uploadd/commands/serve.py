@@ -97,7 +97,6 @@ def leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
 def _ready(config: Config, url: str) -> None:
     if config.server.host not in ("127.0.0.1", "localhost", "::1"):
         logging.getLogger("uploadd").warning(
-            "anybody who reaches this port may upload: there is no authentication yet; "
             "it answers to localhost and to --set server.names=%s",
             ",".join(config.server.names) or "<the names that people use>",
         )

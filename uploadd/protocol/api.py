@@ -6,7 +6,7 @@ known are left out.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, TypeAlias, cast
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import Meta, Struct
@@ -17,6 +17,7 @@ from uploadd.protocol.seen import Glance, progress
 from uploadd.protocol.upload import Upload
 from uploadd.protocol.wsmessages import Notice
 
+T = TypeVar("T", bound=Struct)
 Word: TypeAlias = Literal[
     "queued",
     "receiving",
@@ -84,6 +85,26 @@ class Read(Struct):
     notices: list[Annotated[str, Meta(min_length=1, max_length=255)]] | Literal["all"]
 
 
+Path: TypeAlias = Annotated[str, Meta(min_length=1, max_length=128)]
+MONTH: Final = 31 * 86400
+
+
+class Linking(Struct, omit_defaults=True, kw_only=True):
+    """A link that is wanted: to have an ``upload``, or without one to send something."""
+
+    upload: Annotated[Path, Meta(description="to have this one; else to send one")] | None = None
+    expires_in: Annotated[float, Meta(gt=0, description="seconds for which it is good")] = MONTH
+    max_length: Annotated[Count, Meta(description="bytes that may be sent with it")] | None = None
+
+
+class Link(Struct):
+    """A link.  Whoever has it may do what it is for."""
+
+    url: Annotated[str, Meta(description="relative to the server; for people")]
+    token: Annotated[str, Meta(description="what it carries; used as a token by programs")]
+    expires: Annotated[float, Meta(description="seconds since 1970")]
+
+
 COME_BACK: Final[Field] = ("Retry-After", "1")
 """What goes with an answer that came before its time because the daemon stops."""
 MAX_BODY: Final = 64 * 1024
@@ -136,7 +157,16 @@ def done() -> tuple[int, list[Field], bytes]:
 
 def read(body: bytes) -> Read:
     """The notices that were read.  Raises BadRequest."""
+    return _document(body, Read)
+
+
+def linking(body: bytes) -> Linking:
+    """The link that is wanted.  Raises BadRequest."""
+    return _document(body, Linking)
+
+
+def _document(body: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=Read)
+        return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise BadRequest(f"not what was read: {error}"[:200]) from None
+        raise BadRequest(f"the body cannot be read: {error}"[:200]) from None

@@ -5,212 +5,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
-from uploadd.protocol import api, questions
+from uploadd.protocol import api
 from uploadd.protocol.fields import Field
-from uploadd.protocol.seen import Seen
+from uploadd.protocol.operations import OPERATIONS as OPERATIONS
+from uploadd.protocol.operations import REQUIRED, TEXT, Answer, Operation, Param, Schema
 
-Schema = dict[str, Any]
-_TEXT: Final[Schema] = {"type": "string"}
 _SCHEMAS: Final = "#/components/schemas/"
-
-
-class Param(NamedTuple):
-    """One parameter of a request."""
-
-    name: str
-    place: Literal["query", "header", "path"]
-    schema: Schema
-    what: str
-
-
-class Answer(NamedTuple):
-    """One good answer; those that refuse are the same everywhere."""
-
-    status: int
-    what: str
-    schema: str | None = None
-    """A document of `api`, or ``Stored``."""
-    media_type: str = "application/json"
-
-
-class Operation(NamedTuple):
-    """One method of one path."""
-
-    method: str
-    path: str
-    id: str
-    what: str
-    params: tuple[Param, ...]
-    answers: tuple[Answer, ...]
-    body: str = ""
-    """The media type of the request's body."""
-
-
-def _choice(*words: str) -> Schema:
-    return {"type": "string", "enum": list(words)}
-
-
-def _query(name: str, schema: Schema, what: str) -> Param:
-    return Param(name, "query", schema, what)
-
-
-def _field(name: str, what: str, schema: Schema | None = None) -> Param:
-    return Param(name, "header", schema or _TEXT, what)
-
-
-_ID: Final = Param(
-    "upload",
-    "path",
-    {"type": "string", "pattern": r"^[A-Za-z0-9._~-]{1,128}$"},
-    "its id, or what the client chose as `X-Upload-Id`",
-)
-_NAME: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 255}
-_CLIENT: Final = (
-    _field("X-Client-Id", "who asks; at least 22 random characters to own something", _NAME),
-    _query("client_id", _NAME, "the same, where no field can be set (EventSource)"),
-)
-_WHOSE: Final = _query("of", _choice("mine", "all"), "whose uploads; all if not said")
-_WAITING: Final = (
-    _query(
-        "wait",
-        {"type": "number", "minimum": 0, "maximum": questions.MAX_WAIT},
-        "seconds to wait for something new; without `after`, for any change from now on",
-    ),
-    _query(
-        "after",
-        {"type": "integer", "minimum": 0, "maximum": (1 << 53) - 1},
-        "answer at once when more than so many bytes are held",
-    ),
-)
-_SIZE: Final[Schema] = {"type": "string", "pattern": r"^[0-9]{1,15}$"}
-_SHOWN: Final = Answer(200, "how it stands", "Shown")
-_GONE: Final = Answer(204, "it is gone: its bytes are freed, and watchers are told")
-
-OPERATIONS: Final = (
-    Operation(
-        *("POST", "/api/upload", "post"),
-        "Store the files of a form. It can be watched meanwhile; a body that breaks off is gone.",
-        (
-            _field(
-                "X-Upload-Id",
-                "a name for the upload, chosen by the client; of at least 22 characters, or with "
-                "an owner, a key: the same file posted again is stored once",
-                _ID.schema,
-            ),
-            _field("X-Socket-Id", "the session (`welcome.session`) that is told of it", _NAME),
-            _field("X-Image-Filesize", "bytes of the file in `msa_imgs`, for the bar", _SIZE),
-            _field("X-Docs-Filesize", "bytes of the file in `docs_field`, likewise", _SIZE),
-            *_CLIENT,
-        ),
-        (Answer(201, "published and durable", "Stored"),),
-        "multipart/form-data",
-    ),
-    Operation(
-        *("GET", "/api/upload/{upload}/status", "status"),
-        "How an upload stands, at once or when something is new (long polling).",
-        (_ID, *_WAITING, *_CLIENT),
-        (_SHOWN,),
-    ),
-    Operation(
-        *("GET", "/api/upload/{upload}", "show"),
-        "The same.",
-        (_ID, *_WAITING, *_CLIENT),
-        (_SHOWN,),
-    ),
-    Operation(
-        *("DELETE", "/api/upload/{upload}", "remove"),
-        "Cancel an upload that is not complete, remove the file of one that is.",
-        (_ID, *_CLIENT),
-        (_GONE,),
-    ),
-    Operation(
-        *("POST", "/api/upload/{upload}/cancel", "cancel"),
-        "Cancel an upload that is not complete; 409 once it is.",
-        (_ID, *_CLIENT),
-        (_GONE,),
-    ),
-    Operation(
-        *("GET", "/api/uploads", "list"),
-        "Uploads, newest first, page by page. A page may be short of `limit`; the last one has no "
-        "`next`.",
-        (
-            _WHOSE,
-            _query(
-                "state",
-                {"type": "array", "minItems": 1, "items": _choice(*Seen)},
-                "those in one of these states (with commas); all that are not gone if not said",
-            ),
-            _query("name", {"type": "string"}, "those whose name holds this, in any case"),
-            _query(
-                "limit",
-                {
-                    "type": "integer",
-                    "minimum": 1,
-                    "maximum": questions.MAX_PAGE,
-                    "default": questions.PAGE,
-                },
-                "at most so many",
-            ),
-            _query(
-                "cursor",
-                {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"},
-                "`next` of the page before",
-            ),
-            *_CLIENT,
-        ),
-        (Answer(200, "one page", "Listed"),),
-    ),
-    Operation(
-        *("GET", "/api/uploads/active", "active"),
-        "The uploads that somebody sends now.",
-        (_WHOSE, *_CLIENT),
-        (Answer(200, "all of them on one page", "Listed"),),
-    ),
-    Operation(
-        *("GET", "/api/events", "events"),
-        "Server-sent events: the newest state of everything watched, then every change.",
-        (
-            _query(
-                "upload",
-                {"type": "string", "minLength": 1},
-                "ids (with commas, or again and again), `mine` or `all`",
-            ),
-            _field("Last-Event-ID", "the newest event that was heard; only what is newer is told"),
-            _query("last_event_id", _TEXT, "the same, where no field can be set"),
-            *_CLIENT,
-        ),
-        (Answer(200, "until the client goes", None, "text/event-stream"),),
-    ),
-    Operation(
-        *("GET", "/api/notices", "notices"),
-        "How uploads of the same owner ended, newest first.",
-        (_query("unread", {"type": "integer", "enum": [0, 1]}, "1: those not read"), *_CLIENT),
-        (Answer(200, "all that are kept", "Notices"),),
-    ),
-    Operation(
-        *("POST", "/api/notices/read", "read"),
-        "Say which notices were read.",
-        _CLIENT,
-        (Answer(204, "they are"),),
-        "application/json",
-    ),
-)
-REQUIRED: Final = frozenset({("events", "upload")})
-"""Parameters outside of a path that must be there, by operation."""
-
 _STORED: Final[Schema] = {
     "type": "object",
     "required": ["files", "url", "id", "name", "length", "digest"],
     "properties": {
-        "url": _TEXT,
-        "id": _TEXT,
+        "url": TEXT,
+        "id": TEXT,
         "name": {"type": ["string", "null"]},
         "length": {"type": "integer", "minimum": 0},
-        "digest": {"type": "object", "properties": {"sha-256": _TEXT}},
+        "digest": {"type": "object", "properties": {"sha-256": TEXT}},
         "files": {"type": "array", "items": {"type": "object"}},
     },
 }
@@ -219,7 +32,7 @@ _PROBLEM: Final[Schema] = {
     "required": ["type", "title", "status", "detail", "code", "request_id"],
     "properties": {
         "status": {"type": "integer"},
-        **dict.fromkeys(("type", "title", "detail", "code", "hint", "request_id"), _TEXT),
+        **dict.fromkeys(("type", "title", "detail", "code", "hint", "request_id"), TEXT),
     },
 }
 _BODIES: Final[dict[str, Schema]] = {
@@ -229,13 +42,12 @@ _BODIES: Final[dict[str, Schema]] = {
         "properties": {"file": {"type": "string", "format": "binary"}},
         "propertyNames": {"minLength": 1},
     },
-    "application/json": {"$ref": f"{_SCHEMAS}Read"},
 }
 
 
 def document(version: str) -> dict[str, Any]:
     """The whole document."""
-    kinds = (api.Shown, api.Listed, api.Notices, api.Read)
+    kinds = (api.Shown, api.Listed, api.Notices, api.Read, api.Linking, api.Link)
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_SCHEMAS + "{name}")
     paths: dict[str, Any] = {}
     for operation in OPERATIONS:
@@ -268,7 +80,9 @@ def _described(operation: Operation) -> dict[str, Any]:
         },
     }
     if operation.body:
-        content = {operation.body: {"schema": _BODIES[operation.body]}}
+        named = {"$ref": f"{_SCHEMAS}{operation.document}"}
+        schema = named if operation.document else _BODIES[operation.body]
+        content = {operation.body: {"schema": schema}}
         told["requestBody"] = {"required": True, "content": content}
     return told
 
@@ -292,5 +106,5 @@ def _answer(answer: Answer) -> dict[str, Any]:
         schema = {"$ref": f"{_SCHEMAS}{answer.schema}"}
         told["content"] = {answer.media_type: {"schema": schema}}
     elif answer.status == 200:
-        told["content"] = {answer.media_type: {"schema": _TEXT}}
+        told["content"] = {answer.media_type: {"schema": TEXT}}
     return told

@@ -37,6 +37,7 @@ class Conversation(Enum):
     EVENTS = "a stream of what is watched"
     NOTICES = "how uploads of the same owner ended"
     READ = "notices that need not be told again"
+    LINK = "a link for somebody without a token"
     OPENAPI = "what all of this is, for programs"
 
 
@@ -103,6 +104,7 @@ _ROWS: Final = (
     _Row(re.compile(r"/api/events"),            _reading(C.EVENTS)),
     _Row(re.compile(r"/api/notices"),           _reading(C.NOTICES)),
     _Row(re.compile(r"/api/notices/read"),      {"POST": C.READ}),
+    _Row(re.compile(r"/api/links"),             {"POST": C.LINK}),
 )  # fmt: skip
 
 # Anything else can be put; what begins like one of ours is rather a mistake.

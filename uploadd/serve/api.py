@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from uploadd import errors
-from uploadd.auth import Operation, Who, anonymous, is_of
+from uploadd.auth import Operation, Who, is_of
 from uploadd.protocol import api, openapi, questions
 from uploadd.protocol.api import Listed, Notices, Shown
 from uploadd.protocol.heads import Head
@@ -15,6 +15,7 @@ from uploadd.protocol.routes import Conversation, Route
 from uploadd.protocol.upload import State, Upload
 from uploadd.serve.events import Events
 from uploadd.serve.exchange import Exchange
+from uploadd.serve.linking import make_link
 from uploadd.serve.looking import Names, Waiters, end, present
 from uploadd.serve.rules import Rules
 from uploadd.uploads import Uploads
@@ -37,7 +38,6 @@ class Api:
         """Answer *exchange*, whose *head* leads *to* somewhere here.  Raises UploadError."""
         check_page(head, self._rules.origins)
         query = questions.query_of(to.query)
-        exchange.who = anonymous(questions.client_id(head, query))
         match to.conversation:
             case Conversation.STATUS:
                 await self._status(exchange, to.upload or "", questions.waiting(query))
@@ -54,6 +54,10 @@ class Api:
                 await self._notices(exchange, query)
             case Conversation.READ:
                 await self._read(exchange)
+            case Conversation.LINK:
+                asked_link = api.linking(await _small_body(exchange))
+                link = await make_link(self._uploads, self._rules.access, exchange.who, asked_link)
+                await exchange.answer(*api.told(link, 201))
             case Conversation.OPENAPI:
                 await exchange.answer(*openapi.page(self._version))
             case other:
@@ -63,6 +67,7 @@ class Api:
 
     async def _status(self, exchange: Exchange, name: str, asked: Waiting) -> None:
         upload = await self._names.find(name, exchange.who)
+        self._rules.access.check(exchange.who, Operation.LOOK, upload)
         if asked.wait and not self.waiters.draining:
             await self._wait(exchange, upload, asked)
         status, fields, body = api.told(self._shown(present(upload), exchange.who))
@@ -113,10 +118,8 @@ class Api:
     # --- many -------------------------------------------------------------------------------------
 
     def _permit(self, asked: Listing, who: Who) -> None:
-        if asked.mine and not self._rules.access.may(who, Operation.MINE):
-            raise errors.Forbidden("mine needs an X-Client-Id of 22 random characters")
-        if not asked.mine and not self._rules.access.may(who, Operation.ALL):
-            raise errors.Forbidden("access.list lets nobody see everybody's uploads")
+        what = Operation.LIST_MINE if asked.mine else Operation.LIST_ALL
+        self._rules.access.check(who, what)
 
     async def _list(self, exchange: Exchange, asked: Listing) -> None:
         who = exchange.who
@@ -137,8 +140,7 @@ class Api:
     # --- how things ended -------------------------------------------------------------------------
 
     def _owner(self, who: Who) -> str:
-        if not self._rules.access.may(who, Operation.MINE):
-            raise errors.Forbidden("notices need an X-Client-Id of 22 random characters")
+        self._rules.access.check(who, Operation.LIST_MINE)
         return who.owner
 
     async def _notices(self, exchange: Exchange, query: Query) -> None:
@@ -150,14 +152,19 @@ class Api:
 
     async def _read(self, exchange: Exchange) -> None:
         owner = self._owner(exchange.who)
-        body = bytearray()
-        while data := await exchange.receive_body():
-            body += data
-            if len(body) > api.MAX_BODY:
-                raise errors.TooLarge(f"more than {api.MAX_BODY} bytes of notices")
-        said = api.read(bytes(body)).notices
+        said = api.read(await _small_body(exchange)).notices
         await self._uploads.archive.read(owner, None if isinstance(said, str) else said)
         await exchange.answer(*api.done())
+
+
+async def _small_body(exchange: Exchange) -> bytes:
+    """The whole body, which is no file.  Raises TooLarge."""
+    body = bytearray()
+    while data := await exchange.receive_body():
+        body += data
+        if len(body) > api.MAX_BODY:
+            raise errors.TooLarge(f"a document of more than {api.MAX_BODY} bytes")
+    return bytes(body)
 
 
 async def _hang_up(exchange: Exchange) -> None:

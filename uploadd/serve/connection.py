@@ -18,7 +18,7 @@ from uploadd import errors
 from uploadd.assembling import Assembling
 from uploadd.budget import Budget
 from uploadd.errors import UploadError
-from uploadd.protocol import cors, dialects, pages, plainsocket
+from uploadd.protocol import cors, credentials, dialects, pages, plainsocket
 from uploadd.protocol.framereader import FrameReader
 from uploadd.protocol.frames import Judge
 from uploadd.protocol.heads import Head, HeadGate
@@ -174,6 +174,7 @@ class FrontDoor:
         status, fields, body = dialects.refused(
             error, exchange.request_id, head, max_length=self._rules.max_length
         )
+        fields += credentials.challenge_for(error)
         if _is_about_method(error):
             others = [method for method in allowed(head.target) if method != head.method]
             fields += pages.allow(others)
@@ -192,15 +193,26 @@ class FrontDoor:
             check_host(head.authority, self._rules.names)
             check_foreign(head, self._rules.origins)
             client = self._check_session(head, upgrade)
+            token = self._token(head, upgrade)
         except UploadError as error:
             extra = pages.upgrade_required() if _is_about_upgrade(error) else []
+            extra += credentials.challenge_for(error)
             await _last_word(stream, request_id, head.method).refuse(error, extra)
             return True
         if client is None:
-            await self._session(stream, upgrade, request_id)
+            await self._session(stream, upgrade, request_id, token)
         else:
-            await self._plain_socket(stream, upgrade, client)
+            await self._plain_socket(stream, upgrade, client, token)
         return True
+
+    def _token(self, head: Head, upgrade: Upgrade) -> str | None:
+        """The token that the handshake shows; whether it is good is said in the session.
+
+        Raises Unauthorised for one that cannot be read, OriginNotAllowed, BadRequest.
+        """
+        if self._rules.access.keyring is None:
+            return None
+        return upgrade.token or credentials.token_of(head, self._rules.origins)
 
     def _check_session(self, head: Head, upgrade: Upgrade) -> str | None:
         """Refuse what cannot be a session; the client id that a plain socket listens for."""
@@ -213,7 +225,9 @@ class FrontDoor:
             raise errors.TooMany(f"{len(self.sessions)} sessions are open, and that is the limit")
         return client
 
-    async def _session(self, stream: trio.abc.Stream, upgrade: Upgrade, id: str) -> None:
+    async def _session(
+        self, stream: trio.abc.Stream, upgrade: Upgrade, id: str, token: str | None
+    ) -> None:
         share = self._budget.share(joined=False)  # it may only watch
         reader = FrameReader(Judge(max_binary=share.max_chunk + MAX_HEADER))
         gate = Gate(stream, reader, share, message_seconds=self._rules.message)
@@ -228,18 +242,21 @@ class FrontDoor:
                     self._rules,
                     max_chunk=share.max_chunk,
                     version=self._version,
+                    token=token,
                 )
                 await self._last(session, messages)
         finally:
             share.close()
 
-    async def _plain_socket(self, stream: trio.abc.Stream, upgrade: Upgrade, client: str) -> None:
+    async def _plain_socket(
+        self, stream: trio.abc.Stream, upgrade: Upgrade, client: str, token: str | None
+    ) -> None:
         share = self._budget.share(joined=False)  # it may only watch
         reader = FrameReader(Judge(max_binary=plainsocket.MAX_HEARD))
         gate = Gate(stream, reader, share, message_seconds=self._rules.message)
         try:
             async with accepted(gate, upgrade.answer, seconds=self._rules.handshake) as messages:
-                socket = PlainSocket(messages, gate, self._uploads, client, self._rules)
+                socket = PlainSocket(messages, gate, self._uploads, client, self._rules, token)
                 await self._last(socket, messages)
         finally:
             share.close()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import trio
 
 from uploadd import errors
 from uploadd.assembling import Assembling
-from uploadd.auth import anonymous
+from uploadd.auth import Operation, Who
 from uploadd.budget import Budget
-from uploadd.protocol import assets, cors, dialects, pages, put, questions, tus
+from uploadd.protocol import assets, cors, credentials, dialects, pages, put, questions, tus
 from uploadd.protocol.dialects import SPEAKERS, Dialect, spoken
 from uploadd.protocol.form import Form, stored
 from uploadd.protocol.heads import Head
@@ -33,6 +34,22 @@ from uploadd.serve.rules import Rules
 from uploadd.serve.verbs import Verbs
 from uploadd.uploads import Uploads
 
+PUBLIC: Final = frozenset(
+    {
+        *(Conversation.FRONT, Conversation.ASSET, Conversation.INFO),
+        *(Conversation.OPTIONS, Conversation.OPENAPI, Conversation.SESSION),
+    }
+)
+"""What is answered to whoever asks: it tells nothing of anybody's uploads."""
+BY_QUERY: Final = frozenset(
+    {
+        *(Conversation.POSTED, Conversation.STATUS, Conversation.REMOVE, Conversation.CANCEL),
+        *(Conversation.LISTING, Conversation.ACTIVE, Conversation.EVENTS),
+        *(Conversation.NOTICES, Conversation.READ, Conversation.LINK),
+    }
+)
+"""Where a client may say in the query who it is: not every program can set a field."""
+
 
 class Conversations:
     """What HTTP clients get of *uploads*; *data* limits the threads that touch files."""
@@ -49,7 +66,8 @@ class Conversations:
         self._uploads, self._budget, self._rules = uploads, budget, rules
         self._version, self._data = version, data
         self._assets = load()
-        self._verbs = Verbs(uploads, budget)
+        self._access = rules.access
+        self._verbs = Verbs(uploads, budget, rules.access)
         self._resumable = Resumable(uploads, self._verbs, assembling, rules)
         self._names = Names(uploads)
         self._api = Api(uploads, self._names, rules, version)
@@ -67,7 +85,8 @@ class Conversations:
     async def converse(self, exchange: Exchange, head: Head, to: Route) -> None:
         """Answer *exchange*, whose *head* leads *to* somewhere.  Raises UploadError."""
         exchange.common = cors.fields(head, self._rules.origins)
-        exchange.who = anonymous(questions.client_id(head, {}))
+        if to.conversation not in PUBLIC:
+            exchange.who = self._who(head, to)
         match to.conversation:
             case Conversation.FRONT if assets.wants_page(head.fields):
                 await self._asset(exchange, head, "index.html")
@@ -95,6 +114,14 @@ class Conversations:
                 await self._posted(exchange, head, to)
             case _:
                 await self._api.converse(exchange, head, to)
+
+    def _who(self, head: Head, to: Route) -> Who:
+        """Who asks.  Raises Unauthorised, and BadRequest for what cannot be read."""
+        asked = questions.query_of(to.query) if to.conversation in BY_QUERY else {}
+        name = questions.client_id(head, asked)
+        if self._access.keyring is None:
+            return self._access.identify(None, name)
+        return self._access.identify(credentials.token_of(head, self._rules.origins), name)
 
     async def _create(self, exchange: Exchange, head: Head, to: Route) -> None:
         """Something new: resumable when the client says so, wherever it goes."""
@@ -137,18 +164,19 @@ class Conversations:
         await exchange.answer(*assets.answer(head.fields, found))
 
     async def _form(self, exchange: Exchange, head: Head) -> None:
-        files = await FormUpload(self._uploads, self._budget, exchange, Form(head)).store()
+        form = FormUpload(self._uploads, self._budget, self._access, exchange, Form(head))
+        files = await form.store()
         page = assets.wants_page(head.fields)
         await exchange.answer(*stored(files, page=page))
 
     async def _posted(self, exchange: Exchange, head: Head, to: Route) -> None:
-        exchange.who = anonymous(questions.client_id(head, questions.query_of(to.query)))
         said, form = posted(head), Form(head)
-        post = Post(self._uploads, self._budget, exchange, form, said, self._names)
+        post = Post(self._uploads, self._budget, self._access, exchange, form, said, self._names)
         await exchange.answer(*stored(await post.store(), page=False))
 
     async def _download(self, exchange: Exchange, id: str) -> None:
         upload = await self._resumable.find(id)
+        self._access.check(exchange.who, Operation.READ, upload)
         place, length = upload.published, upload.length or 0
         if upload.state is not State.PUBLISHED or place is None:
             raise errors.NotFound(f"upload {id} is {upload.state.value}, not published")

@@ -49,19 +49,20 @@ class Events:
         """Watch what is asked for; what is to be said before everything else."""
         since = sse.since(asked.last, self._uploads.watch.epoch)
         if asked.subjects == "mine":
-            self._permit(who, Operation.MINE, "mine needs a client id of 22 random characters")
+            self._access.check(who, Operation.WATCH_MINE)
             watcher.add(of_owner(who.owner), since=since)
             for one in await self._uploads.archive.notices(who.owner, unread=True):
                 watcher.note(one.notice)
             return sse.RETRY
         if asked.subjects == "all":
-            self._permit(who, Operation.ALL, "access.list lets nobody see everybody's uploads")
+            self._access.check(who, Operation.WATCH_ALL)
             watcher.add(EVERYBODY, since=since)
             return sse.RETRY
         first = sse.RETRY
         for name in asked.subjects:
             try:
                 upload = await self._names.find(name, who)
+                self._access.check(who, Operation.WATCH, upload)
             except errors.NotFound:
                 first += _gone(name, "unknown")
             except errors.Gone as error:
@@ -71,10 +72,6 @@ class Events:
         if not watcher.subjects:
             raise errors.NotFound("there is none of these uploads")
         return first
-
-    def _permit(self, who: Who, what: Operation, otherwise: str) -> None:
-        if not self._access.may(who, what):
-            raise errors.Forbidden(otherwise)
 
     async def _pieces(
         self, watcher: Watcher, bell: Bell, first: bytes

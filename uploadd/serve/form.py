@@ -10,12 +10,14 @@ from typing import Protocol
 import trio
 
 from uploadd import errors
+from uploadd.auth import Access
 from uploadd.budget import Budget, Share
 from uploadd.claim import Claim
 from uploadd.digests import Digests
 from uploadd.errors import UploadError
 from uploadd.protocol.form import Event, FileBegins, FileEnds, Form, Value, metadata
 from uploadd.protocol.upload import Input, Upload
+from uploadd.serve.admitting import admit, most_of
 from uploadd.serve.appending import Pace, Writer, holding
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.verbs import CANCEL_SECONDS
@@ -65,8 +67,11 @@ class Kept(Protocol):
 class FormUpload:
     """The form that is the body of *exchange*."""
 
-    def __init__(self, uploads: Uploads, budget: Budget, exchange: Exchange, form: Form) -> None:
+    def __init__(
+        self, uploads: Uploads, budget: Budget, access: Access, exchange: Exchange, form: Form
+    ) -> None:
         self._uploads, self._budget, self._exchange, self._form = uploads, budget, exchange, form
+        self._access = access
         self._files: list[Kept] = []
         self._came = 0  # bytes of the body
         self._values: list[Value] = []
@@ -78,11 +83,12 @@ class FormUpload:
         Raises BadRequest, LengthExceeded, StoreError, BrokenResourceError: nothing is published
         then, but what was when the disk failed on another.
         """
-        await self._uploads.room_for(None)  # how long each file is nobody knows yet
+        await admit(self._uploads, self._access, self._exchange.who, None)  # nobody knows how long
         share = self._budget.share()
         try:
             async with AsyncExitStack() as claims:
                 await self._take(share, claims)
+                self._access.check_still(self._exchange.who)
                 await self._publish()
         except BaseException:
             await self._throw_away()
@@ -121,7 +127,8 @@ class FormUpload:
                 await self._files[-1].take(event)
 
     async def _begin(self, event: FileBegins, share: Share, claims: AsyncExitStack) -> None:
-        await self._open(event, self._create(event), share, claims)
+        key = await admit(self._uploads, self._access, self._exchange.who, None)
+        await self._open(event, self._create(event, key), share, claims)
 
     def _create(self, event: FileBegins, key: str | None = None) -> Upload:
         """The upload of one file; it has at most what is still to come."""
@@ -131,6 +138,7 @@ class FormUpload:
             owner=self._exchange.who.owner,
             key=key,
         )
+        upload.ceiling = most_of(self._exchange.who)
         length = self._exchange.length
         upload.expected = None if length is None else length - self._came
         upload.field = event.field

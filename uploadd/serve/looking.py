@@ -32,11 +32,7 @@ def present(upload: Upload) -> Upload:
 async def end(uploads: Uploads, upload: Upload, who: Who, access: Access) -> None:
     """Cancel *upload*, or remove its file.  Raises Forbidden and what those verbs raise."""
     what = ends(upload)
-    if not access.may(who, what, upload):
-        raise errors.Forbidden(
-            f"upload {upload.id} belongs to somebody else",
-            hint="the X-Client-Id that began it",
-        )
+    access.check(who, what, upload)
     if what is Operation.DELETE:
         await uploads.delete(upload)
     else:

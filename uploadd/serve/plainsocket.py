@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import trio
 
-from uploadd.auth import anonymous
+from uploadd.auth import Operation
+from uploadd.errors import UploadError
 from uploadd.latest import of_owner
 from uploadd.protocol import plainsocket
+from uploadd.protocol.answers import answer
 from uploadd.protocol.upload import Upload
 from uploadd.serve.gate import Closed, Gate
 from uploadd.serve.looking import Bell
@@ -27,17 +29,25 @@ class PlainSocket:
         uploads: Uploads,
         client_id: str,
         rules: Rules,
+        token: str | None = None,
     ) -> None:
         self._messages, self._gate, self._uploads = messages, gate, uploads
-        self._client_id, self._rules = client_id, rules
+        self._client_id, self._rules, self._token = client_id, rules, token
         self._work = trio.CancelScope()
         self._bell = Bell()
         self._farewell = Farewell()
 
     async def serve(self) -> Farewell:
         """Tell until the peer goes, or is told to."""
+        access = self._rules.access
+        try:
+            self._who = access.identify(self._token, self._client_id)
+            if access.keyring is not None:
+                access.check(self._who, Operation.WATCH_MINE)
+        except UploadError as error:  # a browser sees no more than this of a refusal
+            return Farewell(answer(error).close, error.code)
         watcher = self._uploads.watch.watcher(self._bell.ring)
-        watcher.add(of_owner(anonymous(self._client_id).owner))
+        watcher.add(of_owner(self._who.owner))
         try:
             with self._work:
                 async with trio.open_nursery() as nursery:
@@ -83,7 +93,9 @@ class PlainSocket:
     def look_after(self, now: float) -> None:
         """Ping a quiet peer, end a silent one; *now* is trio's clock."""
         quiet = now - self._gate.heard
-        if quiet > self._rules.idle:
+        if self._who.revoked:
+            self._end(Farewell(4401, "token"))
+        elif quiet > self._rules.idle:
             self._end(Farewell(4408, "too-slow"))
         elif quiet > self._rules.ping:
             self._messages.ping()

@@ -8,12 +8,14 @@ from contextlib import AsyncExitStack, suppress
 import trio
 
 from uploadd import errors
+from uploadd.auth import Access
 from uploadd.budget import Budget, Share
 from uploadd.digests import Digests
 from uploadd.latest import of_session
 from uploadd.protocol.form import FileBegins, Form
 from uploadd.protocol.posted import Posted
 from uploadd.protocol.upload import Input, State, Upload
+from uploadd.serve.admitting import admit
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.form import FormUpload
 from uploadd.serve.looking import Names
@@ -51,23 +53,25 @@ class Post(FormUpload):
         self,
         uploads: Uploads,
         budget: Budget,
+        access: Access,
         exchange: Exchange,
         form: Form,
         said: Posted,
         names: Names,
     ) -> None:
-        super().__init__(uploads, budget, exchange, form)
+        super().__init__(uploads, budget, access, exchange, form)
         self._said, self._names = said, names
         self._again: Again | None = None
 
     async def _begin(self, event: FileBegins, share: Share, claims: AsyncExitStack) -> None:
         first, who, name = not self._files, self._exchange.who, self._said.upload_id
-        key = name if first and self._said.is_key(owned=who.owns) else None
+        one = await admit(self._uploads, self._access, who, None)
+        key = name if first and one is None and self._said.is_key(owned=who.owns) else None
         if key is not None and (older := await self._older(key)) is not None:
             self._again = Again(event, older, self._uploads.digests)
             self._files.append(self._again)
             return
-        upload = self._create(event, key)
+        upload = self._create(event, key or one)
         if first and name is not None and key is None:
             self._names.name(upload, name)
         upload.expected = self._said.sizes.get(event.field, upload.expected)

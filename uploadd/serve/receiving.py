@@ -11,14 +11,13 @@ from typing import Final
 
 from uploadd import errors
 from uploadd.claim import Claim
-from uploadd.errors import GoneReason, UploadError
+from uploadd.errors import UploadError
 from uploadd.intake import Intake, drain
-from uploadd.protocol import pages
-from uploadd.protocol.answers import answer
 from uploadd.protocol.upload import State, Upload
 from uploadd.protocol.wschunks import Chunk
-from uploadd.protocol.wsmessages import Begin, Digest, Finish
+from uploadd.protocol.wsmessages import Begin, Finish
 from uploadd.serve import opening
+from uploadd.serve.lastword import Telling
 from uploadd.serve.voice import Voice
 
 log = logging.getLogger("uploadd.upload")
@@ -31,17 +30,26 @@ class Receiving:
 
     def __init__(self, session: Voice, begin: Begin) -> None:
         self.ref, self.begin = begin.ref, begin
-        self.mute = False
+        self._telling = Telling(session, begin.ref)
         self._session, self._uploads = session, session.uploads
         self._upload: Upload | None = None
         self._claim: Claim | None = None
         self._intake: Intake | None = None
-        self._ready = self._finished = self._cancelled = self._left = self._ended = False
+        self._finished = self._cancelled = self._left = self._ended = False
         self._early: list[Chunk] = []
         self._length: int | None = None
         self._digest = begin.digest.value if begin.digest else None
-        if begin.upload is None and begin.key is None:
-            self._open_new()  # chunks may follow at once
+        self._objection: UploadError | None = None
+        if begin.upload is None and opening.key_of(begin, session.who) is None:
+            try:
+                self._open_new()  # chunks may follow at once
+            except UploadError as error:  # and when they do, they wait until that is said
+                self._objection = error
+
+    @property
+    def mute(self) -> bool:
+        """Whether it says nothing more: the ref may have a new run."""
+        return self._telling.mute
 
     # --- verbs, for the session's reader ----------------------------------------------------
 
@@ -91,7 +99,8 @@ class Receiving:
 
     def cancel(self) -> None:
         """The client does not want it any more; it is owed a last word, refused before or not."""
-        self._cancelled, self.mute = True, False
+        self._cancelled = True
+        self._telling.mute = False
         self.leave()
         if self._ended:
             self._session.spawn(self._cancel)
@@ -104,19 +113,14 @@ class Receiving:
 
     def end(self) -> None:
         """The machine has said the last word of this run already."""
-        self.mute = True
+        self._telling.mute = True
         self.leave()
 
     def refuse(self, error: UploadError) -> None:
         """Say *error*; nothing more is taken in this run."""
         if self.mute:
             return
-        final = answer(error).final
-        if self._upload is not None and not final:
-            error.offset = self._upload.offset  # the newest
-        self._session.machine.refuse(self.ref, error)
-        self._session.wake_sender()
-        self.mute = final or not self._cancelled  # a cancel is owed its own last word
+        self._telling.refuse(error, self._upload, owed=self._cancelled)
         self.leave()
 
     # --- the task -----------------------------------------------------------------------------
@@ -141,8 +145,11 @@ class Receiving:
 
     async def _open(self) -> bool:
         """Have a claim that is settled; False when there is nothing to append to."""
+        if self._objection is not None:
+            raise self._objection
         if self._claim is None:
-            found = await opening.find(self._uploads, self.begin, self._session.who)
+            session = self._session
+            found = await opening.find(self._uploads, session.access, self.begin, session.who)
             if found is None:
                 self._open_new()
             elif not await self._resume(found):
@@ -177,7 +184,7 @@ class Receiving:
         self._upload = upload
         if upload.state is State.PUBLISHED:
             self._digest = upload.digest
-            self._done(upload)
+            self._telling.done(upload, self._digest)
         if self.mute:
             return False
         self._claim = self._contend(upload)
@@ -186,7 +193,8 @@ class Receiving:
         return True
 
     def _open_new(self) -> None:
-        self._upload = opening.create(self._uploads, self.begin, self._session.who)
+        session = self._session
+        self._upload = opening.create(self._uploads, session.access, self.begin, session.who)
         self._claim = self._contend(self._upload)
         self._uploads.settle_new(self._claim)
         self._intake = self._new_intake(self._claim)
@@ -215,11 +223,12 @@ class Receiving:
         error = await drain(self._claim, self._intake)
         if error is not None or self._cancelled or self.mute:
             return
-        if self._finished:
+        if self._finished and not self._session.who.revoked:
             await self._uploads.complete(upload, self._digest, self._claim)
-            self._done(upload)
+            self._telling.done(upload, self._digest)
         else:  # the session ends: what was taken is acknowledged before
             await self._uploads.commit.settle(upload)
+            self._session.access.check_still(self._session.who)
 
     async def _cancel(self) -> None:
         upload = self._upload
@@ -229,22 +238,22 @@ class Receiving:
         try:
             await self._uploads.cancel(upload)
         except errors.Gone as error:
-            self._gone(upload, error.reason)
+            self._telling.gone(upload, error.reason)
         except UploadError as error:
             self._cannot_cancel(upload, error)
         else:
-            self._gone(upload, "cancelled")
+            self._telling.gone(upload, "cancelled")
         self._session.forget(self.ref, self)
 
     def _cannot_cancel(self, upload: Upload, error: UploadError) -> None:
         """Some last word all the same: whoever completes it now has it."""
         if upload.state is State.PUBLISHED:
-            self._done(upload)
+            self._telling.done(upload, self._digest)
         elif upload.state is State.CANCELLED:  # and the ledger will know when there is room
-            self._gone(upload, "cancelled")
+            self._telling.gone(upload, "cancelled")
         else:
             log.info("%s cannot cancel %s: %s", self._session.id, upload.id, error)
-            self._gone(upload, "taken-over")
+            self._telling.gone(upload, "taken-over")
 
     # --- what is said ---------------------------------------------------------------------------
 
@@ -257,43 +266,17 @@ class Receiving:
             return
         offset = run.offset(upload)
         limit = run.grant(offset, self._session.max_chunk)
-        machine = self._session.machine
-        if self._ready:
-            machine.ack(self.ref, run.received, offset, limit)
-        elif not self._finished:
-            machine.ready(self.ref, upload.id, _url(upload), offset, limit)
-            self._ready = True
-        self._session.wake_sender()
+        self._telling.stands(upload, run.received, offset, limit, ended=self._finished)
 
     def _on_stop(self, error: UploadError) -> None:
         if isinstance(error, errors.TakenOver):
-            self._gone(self._upload_of(), "taken-over")
+            self._telling.gone(self._upload_of(), "taken-over")
         elif isinstance(error, errors.Gone):
-            self._gone(self._upload_of(), error.reason)
+            self._telling.gone(self._upload_of(), error.reason)
         else:
             self.refuse(error)
         self.leave()
 
-    def _gone(self, upload: Upload, reason: GoneReason) -> None:
-        if not self.mute:
-            self._session.machine.gone(self.ref, upload.id, reason, upload.offset)
-            self._session.wake_sender()
-            self.mute = True
-
-    def _done(self, upload: Upload) -> None:
-        if self.mute:
-            return
-        digest = Digest("sha-256", self._digest) if self._digest else None
-        length = upload.length or 0
-        self._session.machine.done(self.ref, upload.id, _url(upload), length, digest)
-        self._session.wake_sender()
-        self.mute = True
-        log.info("%s published %s, %d bytes", self._session.id, upload.id, length)
-
     def _upload_of(self) -> Upload:
         assert self._upload is not None
         return self._upload
-
-
-def _url(upload: Upload) -> str:
-    return pages.file_path(upload.id, upload.name)

@@ -21,6 +21,7 @@ from uploadd.protocol.requests import (
     parts_of,
 )
 from uploadd.protocol.upload import State, Upload
+from uploadd.serve.admitting import permit
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.looking import end, present
 from uploadd.serve.rules import Rules
@@ -63,9 +64,12 @@ class Resumable:
             case Create() as ask:
                 await self._create(exchange, head, ask.at(path), speaker)
             case Append() as ask:
-                await self._append(exchange, head, await self.find(id or ""), ask, speaker)
+                upload = await self.find(id or "")
+                permit(self._rules.access, exchange.who, upload)
+                await self._append(exchange, head, upload, ask, speaker)
             case Retrieve() as ask:
                 upload = await self.find(id or "")
+                permit(self._rules.access, exchange.who, upload)
                 await self._retrieve(exchange, upload, ask)
                 standing = replace(self._standing(upload), length=await self._length(upload))
                 await exchange.answer(*speaker.status(standing, head))
@@ -101,6 +105,7 @@ class Resumable:
         with self._assembling.place(parts), self._uploads.pinned(parts):
             found = {id: await self.find(id) for id in set(parts)}
             for id, part in found.items():
+                permit(self._rules.access, exchange.who, part)
                 if not is_part(part.echo):
                     raise errors.BadRequest(f"upload {id} is no partial one")
             lengths = [found[id].length for id in parts]

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 import trio
 
 from uploadd import errors
+from uploadd.auth import Access
 from uploadd.budget import Budget
 from uploadd.claim import Claim
 from uploadd.claims import LET_GO
@@ -17,6 +18,7 @@ from uploadd.errors import Conflict, Draining, HolderStuck, StoreError, UploadEr
 from uploadd.protocol.checksums import Announced, Checksum
 from uploadd.protocol.requests import Append, Create, is_part
 from uploadd.protocol.upload import Input, State, Upload
+from uploadd.serve.admitting import admit, most_of
 from uploadd.serve.appending import Body, Holder, holding
 from uploadd.serve.checked import CheckedBody
 from uploadd.serve.exchange import Exchange
@@ -29,10 +31,13 @@ Trailer: TypeAlias = Callable[[Iterable[tuple[bytes, bytes]]], Checksum | None]
 
 
 class Verbs:
-    """What HTTP clients do to *uploads*; bodies in memory are charged to *budget*."""
+    """What HTTP clients do to *uploads*; bodies in memory are charged to *budget*.
 
-    def __init__(self, uploads: Uploads, budget: Budget) -> None:
-        self._uploads, self._budget = uploads, budget
+    *access* says who may begin one; who goes on with one has been asked before.
+    """
+
+    def __init__(self, uploads: Uploads, budget: Budget, access: Access) -> None:
+        self._uploads, self._budget, self._access = uploads, budget, access
 
     async def create(
         self,
@@ -47,7 +52,7 @@ class Verbs:
         *trailer* reads the checksum that was announced out of the fields behind the body.
         Raises as `holding` and `Body.take` do; one that cannot be resumed is then thrown away.
         """
-        await self._uploads.room_for(ask.length)
+        key = await admit(self._uploads, self._access, exchange.who, ask.length)
         upload = self._uploads.create(
             name=ask.name,
             length=ask.length,
@@ -55,8 +60,10 @@ class Verbs:
             metadata=ask.metadata,
             echo=ask.echo,
             owner=exchange.who.owner,
+            key=key,
             digest=ask.digest,
         )
+        upload.ceiling = most_of(exchange.who)
         try:
             await self._fill(exchange, upload, ask, begun, trailer)
         except errors.TakenOver:
@@ -84,7 +91,7 @@ class Verbs:
                 await begun(upload)
             if ask.carries:
                 await self._take(exchange, claim, holder, ask.checksum, trailer)
-            await self._end(claim, exchange.request_id, completes=ask.completes)
+            await self._end(claim, exchange, completes=ask.completes)
 
     async def append(
         self, exchange: Exchange, upload: Upload, ask: Append, trailer: Trailer | None = None
@@ -109,7 +116,6 @@ class Verbs:
     async def _append(
         self, exchange: Exchange, upload: Upload, ask: Append, trailer: Trailer | None
     ) -> None:
-        id = exchange.request_id
         async with holding(self._uploads, upload, at=ask.offset) as (claim, holder):
             declared = ask.length is not None and upload.length is None
             if ask.length is not None:
@@ -118,9 +124,9 @@ class Verbs:
                 await self._take(exchange, claim, holder, ask.checksum, trailer)
             except errors.LengthExceeded:
                 if ask.completes is None:  # all that belongs to it is here
-                    await self._end(claim, id, completes=None, declared=declared)
+                    await self._end(claim, exchange, completes=None, declared=declared)
                 raise
-            await self._end(claim, id, completes=ask.completes, declared=declared)
+            await self._end(claim, exchange, completes=ask.completes, declared=declared)
 
     async def finish(self, exchange: Exchange, upload: Upload) -> None:
         """Publish *upload*, whose bytes are all here; or let its holder.
@@ -131,7 +137,7 @@ class Verbs:
         await self._let_finish(upload)
         try:
             async with holding(self._uploads, upload, at=upload.offset) as (claim, _):
-                await self._end(claim, exchange.request_id, completes=None)
+                await self._end(claim, exchange, completes=None)
         except (Conflict, Draining, StoreError) as error:
             if upload.state is not State.PUBLISHED:
                 log.warning("%s cannot publish %s: %s", exchange.request_id, upload.id, error)
@@ -148,8 +154,8 @@ class Verbs:
 
     def _declare(self, upload: Upload, length: int, claim: Claim) -> None:
         """Fix the length that was put off; before the body, which may be lost."""
-        most = self._uploads.max_length
-        if most is not None and length > most:
+        bounds = [most for most in (self._uploads.max_length, upload.ceiling) if most is not None]
+        if bounds and length > (most := min(bounds)):
             raise errors.TooLarge(f"the file has {length} bytes, the limit here is {most}")
         upload.declare(length, claim.run.received)
         claim.run.end = None
@@ -173,19 +179,28 @@ class Verbs:
             share.close()
 
     async def _end(
-        self, claim: Claim, id: str, *, completes: bool | None, declared: bool = False
+        self,
+        claim: Claim,
+        exchange: Exchange,
+        *,
+        completes: bool | None,
+        declared: bool = False,
     ) -> None:
-        """Make durable what came; the whole, if it *completes* (None: when the length is there)."""
+        """Make durable what came; the whole, if it *completes* (None: when the length is there).
+
+        Raises Unauthorised when the token was taken back meanwhile: what came is kept.
+        """
         upload, received = claim.upload, claim.run.received
         with claim.working():
             if completes is None:
                 completes = upload.length == received and not is_part(upload.echo)
-            if not completes:
+            if not completes or exchange.who.revoked:
                 if declared or not upload.enrolled:
                     await self._uploads.commit.remember(upload)
                 await self._uploads.commit.settle(upload)
+                self._access.check_still(exchange.who)
                 return
             if upload.length is None:
                 upload.declare(received, received)
             await self._uploads.complete(upload, claim=claim)
-        log.info("%s published %s, %d bytes", id, upload.id, upload.length)
+        log.info("%s published %s, %d bytes", exchange.request_id, upload.id, upload.length)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from uploadd.auth import Who
+from uploadd.auth import Access, Who
 from uploadd.budget import Share
 from uploadd.protocol.ws import ServerSession
 from uploadd.uploads import Uploads
@@ -42,6 +42,7 @@ class Voice(Protocol):
     machine: ServerSession
     max_chunk: int
     who: Who
+    access: Access
 
     def crash(self, fault: Exception) -> None:
         """End the session, and nothing else, because of an error of ours."""

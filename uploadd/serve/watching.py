@@ -46,10 +46,10 @@ class Watching:
         if not isinstance(said.uploads, str):
             self._sought |= dict.fromkeys(said.uploads)
         elif said.uploads == MINE:
-            if self._permitted(Operation.MINE, "mine needs a client_id of 22 random characters"):
+            if self._permitted(Operation.WATCH_MINE):
                 self._watcher.add(of_owner(self._session.who.owner))
                 self._recalls = True
-        elif self._permitted(Operation.ALL, "access.list lets nobody see everybody's uploads"):
+        elif self._permitted(Operation.WATCH_ALL):
             self._watcher.add(EVERYBODY)
         self._get_busy()
 
@@ -76,11 +76,13 @@ class Watching:
                 self._were_read = set(said.notices[:MAX_NOTICES])
         self._get_busy()
 
-    def _permitted(self, what: Operation, otherwise: str) -> bool:
-        if self._access.may(self._session.who, what):
-            return True
-        self._session.machine.object(errors.Forbidden(otherwise))
-        return False
+    def _permitted(self, what: Operation) -> bool:
+        try:
+            self._access.check(self._session.who, what)
+        except UploadError as error:
+            self._session.machine.object(error)
+            return False
+        return True
 
     # --- for the sender ---------------------------------------------------------------------------
 
@@ -120,8 +122,11 @@ class Watching:
         machine = self._session.machine
         try:
             upload = await self._uploads.find(id)
+            self._access.check(self._session.who, Operation.WATCH, upload)
         except errors.NotFound:
             machine.unwatched(id, "unknown")
+        except errors.Forbidden:
+            machine.unwatched(id, "forbidden")
         except UploadError as error:
             machine.object(error)
         else:

@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from uploadd import errors
-from uploadd.auth import NOBODY, anonymous
+from uploadd.auth import NOBODY
 from uploadd.budget import Share
 from uploadd.errors import UploadError
 from uploadd.protocol.frames import Refusal
@@ -60,8 +60,10 @@ class Session:
         *,
         max_chunk: int,
         version: str,
+        token: str | None = None,
     ) -> None:
         self.id, self.uploads, self.share = id, uploads, share
+        self.access, self._token = rules.access, token
         self.max_chunk = max_chunk
         self._messages, self._gate, self._rules, self._version = messages, gate, rules, version
         self.who = NOBODY
@@ -133,6 +135,8 @@ class Session:
         To be called now and then; *now* is trio's clock.
         """
         self._set_max_chunk()
+        if self.who.revoked:
+            self._fail_revoked()
         quiet = now - self._gate.heard
         if self._gate.holding_back:
             return
@@ -142,6 +146,12 @@ class Session:
             self.fail(errors.TooSlow(f"not a byte for {self._rules.idle:g} s"))
         elif quiet > self._rules.ping:
             self._messages.ping()
+
+    def _fail_revoked(self) -> None:
+        try:
+            self.access.check_still(self.who)
+        except UploadError as error:
+            self.fail(error)
 
     def _refused(self, refusal: Refusal) -> None:
         self._farewell = Farewell(refusal.code, refusal.reason)
@@ -195,8 +205,15 @@ class Session:
                 self._pass_on(event, self._receivings[event.ref])
 
     def _welcome(self, hello: Hello) -> None:
-        self.who = anonymous(hello.client_id)
-        self.machine.welcome(self.id, self._version, self._rules.durability, anonymous=True)
+        token, self._token = hello.token or self._token, None
+        try:
+            self.who = self.access.identify(token, hello.client_id)
+            self.access.admit(self.who)
+        except UploadError as error:
+            self.fail(error)
+            return
+        nameless = self.who.claims is None
+        self.machine.welcome(self.id, self._version, self._rules.durability, anonymous=nameless)
         self._watching.open()
 
     def _pass_on(self, event: Asked | Ended | Dropped, receiving: Receiving) -> None:

@@ -30,8 +30,8 @@ class Server:
     host: str = setting(
         SOME_TEXT,
         "127.0.0.1",
-        "Address to listen on. Only this computer can connect, because nobody is asked for a token"
-        " yet.",
+        "Address to listen on. As it is, only this computer can connect. Beyond loopback the daemon"
+        " starts only when there are tokens, or access.anonymous says that it needs none.",
     )
     port: int = setting(count(0, 65535), 8080, "TCP port; 0 takes a free one and tells which.")
     names: tuple[str, ...] = setting(
@@ -99,15 +99,61 @@ class Storage:
 
 @section
 class Access:
-    """Who may see what."""
+    """Who may do what."""
 
+    anonymous: Literal["yes", "no", "auto"] = setting(
+        choice("yes", "no", "auto"),
+        "auto",
+        'Whether one may come without a token. "auto": as long as there are no tokens, and the'
+        ' daemon listens on loopback; "yes": from everywhere, beside those with tokens; "no":'
+        " never.",
+    )
+    tokens: str = setting(
+        TEXT,
+        "",
+        "Folder with the tokens, a file each, as uploadd token new makes them; only hashes are"
+        " kept. Changes count at once. Empty: .uploadd/tokens in storage.dir. While it is there,"
+        " also empty, tokens are asked for.",
+    )
+    jwt_keys: str = setting(
+        TEXT,
+        "",
+        "File with the keys (a JWK set) whose JSON Web Tokens are believed: RS256, ES256, EdDSA,"
+        " and HS256 with a shared secret. Each key is for its one algorithm. Changes count at once."
+        " Needs pip install 'uploadd[jwt]'.",
+    )
+    jwt_audience: str = setting(
+        TEXT, "", "What aud of such a token must hold: the name of this service. Needs jwt_keys."
+    )
+    jwt_issuer: str = setting(TEXT, "", "What iss of such a token must be; empty: anything.")
+    link_keys: str = setting(
+        TEXT,
+        "",
+        "Folder with the keys that sign links: every *.key verifies, the newest signs. The first is"
+        " made when it is needed. Empty: .uploadd/keys in storage.dir.",
+    )
+    grace: float = setting(
+        DURATION,
+        "1 d",
+        "How long after its token has expired somebody may go on with what was begun while it was"
+        " good: a large upload takes longer than many a token lives. Nothing new begins.",
+        reloads=True,
+    )
+    read: Literal["owner", "everybody"] = setting(
+        choice("owner", "everybody"),
+        "owner",
+        'Who may have a complete upload: "owner", and whoever has a link; or "everybody" who knows'
+        " its URL, which nobody guesses. Without tokens it is everybody in any case.",
+        reloads=True,
+    )
     list: Literal["everybody", "nobody", "auto"] = setting(
         choice("everybody", "nobody", "auto"),
         "auto",
         'Who may see everybody\'s uploads, as a list and live: "everybody" or "nobody". With the'
         " list come the ids, and with an id an upload can be continued, cancelled or deleted."
-        ' "auto": everybody, as long as the daemon listens on loopback and has no server.names (a'
-        " proxy would be in front of it).",
+        ' "auto": everybody, as long as the daemon listens on loopback, asks for no tokens and has'
+        " no server.names (a proxy would be in front of it). A token with the scope admin always"
+        " may.",
         reloads=True,
     )
 

@@ -25,6 +25,12 @@ def contradictions(config: Config) -> Iterator[Contradiction]:
             "must hold four of limits.max_chunk: one session needs as much",
             f'memory = "{least} MiB" or more, or a smaller limits.max_chunk',
         )
+    if bool(config.access.jwt_keys) != bool(config.access.jwt_audience):
+        yield Contradiction(
+            "access.jwt_audience",
+            "and access.jwt_keys need one another: a token must say that it is meant for us",
+            'jwt_audience = "uploads.example.com", as the issuer of the tokens calls this service',
+        )
     if config.timeouts.ping >= config.timeouts.idle:
         yield Contradiction(
             "timeouts.ping",

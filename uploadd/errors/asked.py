@@ -1,43 +1,8 @@
-"""The tree of errors: by fault, then by remedy.  No HTTP and no WebSocket here.
-
-How each one is said on each wire stands in one table, ``protocol/answers.py``; a test walks
-the subclasses of this tree and fails when the table does not name one.
-"""
+"""The peer must change something: asking again for the same changes nothing."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self, TypeAlias
-
-GoneReason: TypeAlias = Literal["cancelled", "taken-over", "expired", "deleted", "lost", "failed"]
-
-
-class UploadError(Exception):
-    """What a peer can be told: a stable ``code``, what happened and why, and what to type.
-
-    ``offset`` is the durable offset in bytes where the peer needs it to go on, else None.
-    """
-
-    code: ClassVar[str]
-    default_hint: ClassVar[str | None] = None
-
-    def __init__(self, message: str, *, hint: str | None = None, offset: int | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint if hint is not None else self.default_hint
-        self.offset = offset
-
-    def __copy__(self) -> Self:
-        """One more of it, with an offset of its own: several peers may hear of one failure."""
-        twin = type(self).__new__(type(self), *self.args)
-        twin.__dict__.update(self.__dict__)
-        return twin
-
-
-# --- the peer must change something -------------------------------------------------------
-class ClientError(UploadError):
-    """The peer asked for something that cannot be; asking again changes nothing."""
-
-    code = "client-error"
+from uploadd.errors.base import ClientError, GoneReason
 
 
 class BadRequest(ClientError):
@@ -115,6 +80,13 @@ class Unauthorised(ClientError):
     code = "token"
 
 
+class TokenExpired(Unauthorised):
+    """The token was good once; what was begun with it goes on, nothing new begins."""
+
+    code = "token-expired"
+    default_hint = "get a new token; what you have begun goes on with it where it is"
+
+
 class Forbidden(ClientError):
     """Known who asks, and it is not for them (``auth.may`` has said so)."""
 
@@ -131,6 +103,26 @@ class TooMany(ClientError):
     """A limit on the number of uploads, frames or sessions."""
 
     code = "too-many"
+
+
+class TooOften(ClientError):
+    """More requests in a second than one address may make."""
+
+    code = "too-often"
+    default_hint = "wait a moment, then the same again (limits.requests_per_address)"
+
+
+class OverQuota(ClientError):
+    """What one owner may have here is used up."""
+
+    code = "over-quota"
+    default_hint = "delete something first, or ask whoever runs the server (limits.max_total)"
+
+
+class TypeNotAllowed(ClientError):
+    """A kind of file that this server does not take, by its name or by what is in it."""
+
+    code = "type-not-allowed"
 
 
 class TooLarge(ClientError):
@@ -221,80 +213,3 @@ class ChecksumUnsupported(ClientError):
     """A checksum of an algorithm that this server does not compute."""
 
     code = "checksum-unsupported"
-
-
-# --- the peer must ask again ----------------------------------------------------------------
-class Conflict(UploadError):
-    """True a moment ago, not now: ask for the state and go on from there."""
-
-    code = "conflict"
-
-
-class OffsetMismatch(Conflict):
-    """A chunk that does not begin where the last one ended."""
-
-    code = "offset-mismatch"
-    complete = False
-    """Whether nothing is missing: the upload is complete."""
-
-
-class ChecksumMismatch(Conflict):
-    """A chunk that was damaged on its way; nothing of it was stored."""
-
-    code = "checksum-mismatch"
-
-
-class Incomplete(Conflict):
-    """Finishing was asked for, and bytes are missing."""
-
-    code = "incomplete"
-
-
-class KeyConflict(Conflict):
-    """The idempotency key belongs to an upload with another name or length."""
-
-    code = "key-conflict"
-
-
-class TakenOver(Conflict):
-    """A newer claim has taken the upload."""
-
-    code = "taken-over"
-
-
-class HolderStuck(Conflict):
-    """The old holder is stuck in the disk and cannot be let go of yet."""
-
-    code = "holder-stuck"
-
-
-# --- we failed --------------------------------------------------------------------------------
-class StoreError(UploadError):
-    """The medium failed; what was acknowledged is still held."""
-
-    code = "store-failed"
-
-
-class NoSpace(StoreError):
-    """The disk, quota or file size limit is exhausted; the upload goes on when there is room."""
-
-    code = "no-space"
-    default_hint = "free space and resume: nothing that was acknowledged is lost"
-
-
-class NotWritable(StoreError):
-    """The medium does not take writes: read-only, removed, or not ours."""
-
-    code = "store-not-writable"
-
-
-class ServerBug(StoreError):
-    """An error of ours that nobody foresaw; the log has it under the session's id."""
-
-    code = "internal"
-
-
-class Draining(UploadError):
-    """The daemon is about to stop or restart; come back."""
-
-    code = "draining"

@@ -36,9 +36,9 @@ def test_whoever_knows_an_id_may_watch_and_cancel(access: Access, who: Who) -> N
 def test_lists_are_for_everybody_or_nobody_and_mine_for_who_has_a_secret() -> None:
     """A short client id is nobody's own."""
     for who in (NOBODY, anonymous("short"), anonymous(SECRET)):
-        assert OPEN.may(who, Operation.ALL)
-        assert not SHUT.may(who, Operation.ALL)
-        assert OPEN.may(who, Operation.MINE) is SHUT.may(who, Operation.MINE) is who.owns
+        assert OPEN.may(who, Operation.LIST_ALL)
+        assert not SHUT.may(who, Operation.LIST_ALL)
+        assert OPEN.may(who, Operation.LIST_MINE) is SHUT.may(who, Operation.LIST_MINE) is who.owns
 
 
 def test_a_published_file_is_deleted_by_its_owner() -> None:

@@ -1,0 +1,226 @@
+"""What proves a token, and what does not: static ones, JSON Web Tokens, tickets."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from uploadd.auth import files
+from uploadd.auth.files import Unusable
+from uploadd.auth.keyring import Keyring, Places
+from uploadd.errors import Unauthorised
+from uploadd.protocol import tokens
+from uploadd.protocol.tickets import Ticket
+from uploadd.protocol.tokens import Claims, Terms
+
+NOW = 1_800_000_000.0
+SECRET = bytes(range(32))
+GOOD = {"sub": "ana", "exp": int(NOW + 60), "aud": "uploads"}
+RSA = rsa.generate_private_key(65537, 2048)
+EC = ec.generate_private_key(ec.SECP256R1())
+ED = ed25519.Ed25519PrivateKey.generate()
+PRIVATE: dict[str, Any] = {"HS256": SECRET, "RS256": RSA, "ES256": EC, "EdDSA": ED}
+
+
+def packed(raw: bytes) -> str:
+    """As JOSE writes bytes."""
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+JWKS: dict[str, dict[str, Any]] = {
+    "HS256": {"kty": "oct", "k": packed(SECRET), "kid": "h"},
+    "RS256": RSAAlgorithm.to_jwk(RSA.public_key(), as_dict=True) | {"kid": "r"},
+    "ES256": ECAlgorithm.to_jwk(EC.public_key(), as_dict=True) | {"kid": "e"},
+    "EdDSA": OKPAlgorithm.to_jwk(ED.public_key(), as_dict=True) | {"kid": "d"},
+}
+
+
+def ring(folder: Path, *keys: dict[str, Any]) -> Keyring:
+    """A keyring over *folder*, with these keys for JSON Web Tokens."""
+    if not keys:
+        return Keyring(Places(str(folder / "tokens"), str(folder / "keys")))
+    path = folder / "jwks.json"
+    path.write_text(json.dumps({"keys": keys}))
+    terms = Terms("uploads")
+    return Keyring(Places(str(folder / "tokens"), str(folder / "keys"), str(path), terms))
+
+
+def made(alg: str, said: dict[str, Any] = GOOD, **header: Any) -> str:
+    """A token signed with the key of that algorithm."""
+    return jwt.encode(said, PRIVATE[alg], algorithm=alg, headers=header or None)
+
+
+@pytest.mark.parametrize("alg", list(JWKS))
+def test_each_algorithm_is_known_by_its_key(tmp_path: Path, alg: str) -> None:
+    """With its name and without; the second time it is remembered."""
+    keyring = ring(tmp_path, *JWKS.values())
+    for token in (made(alg), made(alg, kid=JWKS[alg]["kid"])):
+        assert keyring.prove(token, NOW).claims.subject == "ana"
+        assert keyring.prove(token, NOW) is keyring.prove(token, NOW)
+
+
+def unsigned() -> str:
+    return jwt.encode(GOOD, None, algorithm="none")
+
+
+def by_the_public_key() -> str:
+    """HS256, and the secret is what everybody knows of the RSA key (CVE-2022-29217)."""
+    pem = RSA.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    header = packed(b'{"alg":"HS256"}')
+    body = f"{header}.{packed(json.dumps(GOOD).encode())}"
+    return f"{body}.{packed(hmac.digest(pem, body.encode(), hashlib.sha256))}"
+
+
+def other_payload() -> str:
+    """The signature of another."""
+    first, _, last = made("RS256").split(".")
+    return f"{first}.{packed(json.dumps(GOOD | {'sub': 'eve'}).encode())}.{last}"
+
+
+FORGED = {
+    "unsigned": unsigned(),
+    "by the public key": by_the_public_key(),
+    "of another payload": other_payload(),
+    "critical": made("RS256", crit=["x"], x=1),
+    "by nobody's key": jwt.encode(GOOD, b"x" * 32, algorithm="HS256"),
+    "of another algorithm": jwt.encode(GOOD, RSA, algorithm="RS512"),
+    "with a key that is a path": made("RS256", kid="../../dev/null"),
+    "with the name of another key": made("RS256", kid="e"),
+    "without exp": made("RS256", {"sub": "ana", "aud": "uploads"}),
+    "without aud": made("RS256", {"sub": "ana", "exp": int(NOW)}),
+    "for somebody else": made("RS256", GOOD | {"aud": "other"}),
+    "cut off": made("RS256")[:-4],
+    "empty": "",
+    "dots": "...",
+    "no token": "hello",
+    "not ASCII": "é.ü.ß",
+}
+
+
+@pytest.mark.parametrize("which", list(FORGED))
+def test_what_was_forged_is_refused_and_not_repeated(tmp_path: Path, which: str) -> None:
+    """RFC 8725's list, one after the other, before keys of every kind."""
+    keyring = ring(tmp_path, *JWKS.values())
+    with pytest.raises(Unauthorised) as caught:
+        keyring.prove(FORGED[which], NOW)
+    said = f"{caught.value} {caught.value.hint}"
+    assert len(FORGED[which]) < 8 or FORGED[which] not in said
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ({"kty": "oct", "k": packed(b"short")}, "at least 32"),
+        ({"kty": "EC", "crv": "P-521", "x": "AA", "y": "AA"}, "P-521"),
+        ({"kty": "RSA", "n": "AA"}, "cannot be read"),
+        (JWKS["RS256"] | {"alg": "HS256"}, "RSA key is for RS256"),
+        (JWKS["HS256"] | {"alg": "none"}, "oct key is for HS256"),
+        (JWKS["HS256"] | {"kid": 7}, "kid"),
+        (RSAAlgorithm.to_jwk(RSA, as_dict=True), "private"),
+        ({}, "kind"),
+    ],
+)
+def test_a_key_that_cannot_be_meant_keeps_us_from_starting(
+    tmp_path: Path, key: dict[str, Any], why: str
+) -> None:
+    """It is named by its place, never by what is in it."""
+    with pytest.raises(Unusable, match=why) as caught:
+        ring(tmp_path, JWKS["ES256"], key)
+    assert "key 2" in str(caught.value)
+    assert packed(SECRET) not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"keys": []}', '{"keys": 7}', "[" * 5000])
+def test_a_file_without_keys_is_named(tmp_path: Path, text: str) -> None:
+    """So that nobody thinks that there were any."""
+    (tmp_path / "jwks.json").write_text(text)
+    with pytest.raises(Unusable, match=r"jwks\.json"):
+        Keyring(Places("/none", "/none", str(tmp_path / "jwks.json"), Terms("uploads")))
+
+
+def test_a_static_token_is_proven_until_its_file_goes(tmp_path: Path) -> None:
+    """Who has it in hand hears of that; the other tokens do not."""
+    folder = str(tmp_path / "tokens")
+    ana, ben = (files.new_token(folder, Claims(name)) for name in ("ana", "ben"))
+    keyring = ring(tmp_path)
+    proofs = {text: keyring.prove(text, NOW) for text in (ana, ben)}
+    assert proofs[ana].claims == Claims("ana")
+    files.revoke(folder, tokens.id_of(ana) or "")
+    assert keyring.changed()
+    keyring.load()()
+    assert not keyring.changed()
+    assert (proofs[ana].standing.good, proofs[ben].standing.good) == (False, True)
+    with pytest.raises(Unauthorised):
+        keyring.prove(ana, NOW)
+    assert keyring.prove(ben, NOW).standing is proofs[ben].standing
+
+
+def test_one_letter_of_a_static_token_makes_another(tmp_path: Path) -> None:
+    """The id alone is nothing."""
+    text = files.new_token(str(tmp_path / "tokens"), Claims("ana"))
+    keyring = ring(tmp_path)
+    other = text[:-1] + ("A" if text[-1] != "A" else "B")
+    for wrong in (other, text[:-1], text + "A", "uploadd_abcd1234_" + "A" * 43):
+        with pytest.raises(Unauthorised):
+            keyring.prove(wrong, NOW)
+
+
+def test_a_key_that_is_taken_away_takes_its_tokens_along(tmp_path: Path) -> None:
+    """Those of the key that stays stay good, and are not verified from memory alone."""
+    keyring = ring(tmp_path, JWKS["RS256"], JWKS["ES256"])
+    old, kept = keyring.prove(made("RS256"), NOW), keyring.prove(made("ES256"), NOW)
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [JWKS["ES256"]]}))
+    keyring.load()()
+    assert (old.standing.good, kept.standing.good) == (False, True)
+    with pytest.raises(Unauthorised):
+        keyring.prove(made("RS256"), NOW)
+    assert keyring.prove(made("ES256"), NOW).standing is kept.standing
+
+
+def test_what_is_wrong_with_a_file_changes_nothing(tmp_path: Path) -> None:
+    """Until it is mended all goes on as it was."""
+    folder = str(tmp_path / "tokens")
+    text = files.new_token(folder, Claims("ana"))
+    keyring = ring(tmp_path)
+    (tmp_path / "tokens" / "abcd.json").write_text("{")
+    assert keyring.changed()
+    with pytest.raises(Unusable):
+        keyring.load()
+    keyring.seen()
+    assert not keyring.changed()
+    assert keyring.prove(text, NOW).standing.good
+
+
+def test_links_are_signed_with_a_key_that_is_made_for_them(tmp_path: Path) -> None:
+    """A newer one signs; what the older has signed is good as long as it is there."""
+    keyring = ring(tmp_path)
+    ticket = Ticket("read", "u1", int(NOW) + 60)
+    assert keyring.sign(ticket) is None
+    keyring.with_key()()
+    first = keyring.sign(ticket)
+    assert first is not None
+    [old] = (tmp_path / "keys").iterdir()
+    os.utime(old, ns=(1, 1))
+    keyring.with_key()()
+    second = keyring.sign(ticket)
+    assert second not in (first, None)
+    proof = keyring.prove(first, NOW)
+    assert proof.claims == ticket.claims()
+    old.unlink()
+    keyring.load()()
+    assert not proof.standing.good
+    with pytest.raises(Unauthorised):
+        keyring.prove(first, NOW)

@@ -1,0 +1,113 @@
+"""From settings to who may do what; and the files of tokens and keys, read again as they change."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from uploadd.auth import Access, lists_everybody, takes_strangers
+from uploadd.auth import files as auth_files
+from uploadd.auth.files import Unusable
+from uploadd.auth.keyring import Keyring, Places
+from uploadd.config import Config, ConfigError, Place, Problem
+from uploadd.folder import STATE
+from uploadd.listening import CannotStart
+from uploadd.protocol.tokens import Terms
+
+log = logging.getLogger("uploadd.access")
+LOOK: Final = 1.0
+"""Seconds between two looks at the files."""
+MEND: Final = "mend or remove it: what is not understood permits nothing"
+
+
+def places_of(config: Config) -> Places:
+    """Where tokens and keys lie."""
+    said, state = config.access, os.path.join(os.path.abspath(config.storage.dir), STATE)
+    terms = Terms(said.jwt_audience, said.jwt_issuer or None) if said.jwt_keys else None
+    return Places(
+        said.tokens or os.path.join(state, auth_files.TOKENS),
+        said.link_keys or os.path.join(state, auth_files.KEYS),
+        said.jwt_keys or None,
+        terms,
+    )
+
+
+class Permissions:
+    """What *config* permits; *local*: only this computer can come.  May block.
+
+    Raises CannotStart.
+    """
+
+    def __init__(self, config: Config, local: bool) -> None:
+        self._local, places = local, places_of(config)
+        self._tokens = places.jwks is not None or os.path.isdir(places.tokens)
+        strangers = takes_strangers(config.access.anonymous, local=local, tokens=self._tokens)
+        if strangers is None:
+            raise _for_everybody(config)
+        if strangers and not (self._tokens or (local and not config.server.names)):
+            log.warning("nobody is asked for a token (access.anonymous): everybody may upload")
+        self._keyring = _keyring(places) if self._tokens or not strangers else None
+        self.access = Access(
+            listing=self._lists(config),
+            reading=config.access.read == "everybody",
+            keyring=self._keyring,
+            strangers=strangers,
+            grace=config.access.grace,
+        )
+
+    def _lists(self, config: Config) -> bool:
+        names, tokens = config.server.names, self._tokens
+        return lists_everybody(config.access.list, names, local=self._local, tokens=tokens)
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """What makes *config* count, on the loop.  May block.  Raises ConfigError."""
+        try:
+            take = self._keyring.load() if self._keyring is not None else lambda: None
+        except Unusable as error:
+            raise ConfigError([Problem(Place(error.path), error.why, hint=MEND)]) from error
+        listing, said = self._lists(config), config.access
+
+        def swap() -> None:
+            take()
+            self.access.adopt(listing=listing, reading=said.read == "everybody", grace=said.grace)
+
+        return swap
+
+    async def keep_fresh(self) -> None:
+        """Read the files again whenever they have changed, until cancelled."""
+        while self._keyring is not None:
+            await trio.sleep(LOOK)
+            if await trio.to_thread.run_sync(self._keyring.changed):
+                await self._refresh(self._keyring)
+
+    async def _refresh(self, keyring: Keyring) -> None:
+        """What is wrong with a file is told once, and all stays as it was."""
+        try:
+            take = await trio.to_thread.run_sync(keyring.load)
+        except Unusable as error:
+            log.warning("tokens and keys stay as they were: %s; %s", error, MEND)
+            await trio.to_thread.run_sync(keyring.seen)
+            return
+        take()
+        log.info("tokens and keys were read again")
+
+
+def _keyring(places: Places) -> Keyring:
+    try:
+        return Keyring(places)
+    except Unusable as error:
+        raise CannotStart(str(error), MEND, os.EX_CONFIG) from error
+
+
+def _for_everybody(config: Config) -> CannotStart:
+    return CannotStart(
+        f"nobody is asked for a token, and whoever reaches {config.server.host} could upload",
+        f"uploadd token new NAME {config.storage.dir or 'DIR'}, and give it to who may upload\n"
+        "(or --set access.anonymous=yes, if it is for everybody)",
+        os.EX_CONFIG,
+        setting="server.host",
+    )

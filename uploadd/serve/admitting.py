@@ -1,0 +1,50 @@
+"""What must be true before somebody begins an upload, whatever wire it comes by."""
+
+from __future__ import annotations
+
+from uploadd import errors
+from uploadd.auth import Access, Operation, Who
+from uploadd.protocol.upload import Upload
+from uploadd.uploads import Uploads
+
+
+async def admit(uploads: Uploads, access: Access, who: Who, length: int | None) -> str | None:
+    """Refuse what *who* may not begin, or there is no room for; the key that it has to have.
+
+    Right after it, without a checkpoint between, `Uploads.create` takes the key.
+    Raises Unauthorised, Forbidden, TooLarge, NoSpace.
+    """
+    access.check(who, Operation.CREATE)
+    check_length(who, length)
+    await uploads.room_for(length)
+    if who.claims is None or who.claims.key is None:
+        return None
+    if await uploads.find_key(who.owner, who.claims.key) is not None:
+        raise used()
+    return who.claims.key
+
+
+def check_length(who: Who, length: int | None) -> None:
+    """Raises TooLarge for more than the token of *who* is for."""
+    most = most_of(who)
+    if most is not None and (length or 0) > most:
+        raise errors.TooLarge(f"the file has {length} bytes, this link is for at most {most}")
+
+
+def most_of(who: Who) -> int | None:
+    """The largest upload that the token of *who* is for, in bytes."""
+    return None if who.claims is None else who.claims.max_length
+
+
+def permit(access: Access, who: Who, upload: Upload) -> None:
+    """Refuse to let *who* go on with *upload*.  Raises Unauthorised, TokenExpired, Forbidden."""
+    access.check(who, Operation.APPEND, upload)
+    upload.ceiling = most_of(who)
+
+
+def used() -> errors.Forbidden:
+    """The refusal of a second upload by a link that is for one."""
+    return errors.Forbidden("this link was for one upload, and that has been begun", hint=_ASK)
+
+
+_ASK = "go on with that one where it was begun, or ask for another link"

@@ -1,0 +1,65 @@
+"""What one ref is told of its upload, in the words of its session, until its last."""
+
+from __future__ import annotations
+
+import logging
+
+from uploadd.errors import GoneReason, UploadError
+from uploadd.protocol import pages
+from uploadd.protocol.answers import answer
+from uploadd.protocol.upload import Upload
+from uploadd.protocol.wsmessages import Digest
+from uploadd.serve.voice import Voice
+
+log = logging.getLogger("uploadd.upload")
+
+
+class Telling:
+    """Speaks for *ref* of *session*.  Once ``mute`` nothing is said: the ref may have a new run."""
+
+    def __init__(self, session: Voice, ref: int) -> None:
+        self._session, self._ref = session, ref
+        self.mute = False
+        self._ready = False
+
+    def stands(
+        self, upload: Upload, received: int, offset: int, limit: int, *, ended: bool
+    ) -> None:
+        """Where it is, and up to where more may come; *ended*: nothing more will."""
+        machine = self._session.machine
+        if self._ready:
+            machine.ack(self._ref, received, offset, limit)
+        elif not ended:
+            machine.ready(self._ref, upload.id, _url(upload), offset, limit)
+            self._ready = True
+        self._session.wake_sender()
+
+    def refuse(self, error: UploadError, upload: Upload | None, *, owed: bool) -> None:
+        """Say *error*; *owed*: the ref was cancelled, and gets a last word of its own."""
+        final = answer(error).final
+        if upload is not None and not final:
+            error.offset = upload.offset  # the newest
+        self._session.machine.refuse(self._ref, error)
+        self._session.wake_sender()
+        self.mute = final or not owed
+
+    def gone(self, upload: Upload, reason: GoneReason) -> None:
+        """The upload is not there any more, or not this ref's."""
+        if not self.mute:
+            self._session.machine.gone(self._ref, upload.id, reason, upload.offset)
+            self._session.wake_sender()
+            self.mute = True
+
+    def done(self, upload: Upload, digest: bytes | None) -> None:
+        """It is complete, durable and published."""
+        if self.mute:
+            return
+        told, length = Digest("sha-256", digest) if digest else None, upload.length or 0
+        self._session.machine.done(self._ref, upload.id, _url(upload), length, told)
+        self._session.wake_sender()
+        self.mute = True
+        log.info("%s published %s, %d bytes", self._session.id, upload.id, length)
+
+
+def _url(upload: Upload) -> str:
+    return pages.file_path(upload.id, upload.name)
