@@ -31,6 +31,7 @@ from uploadd.listening import (
     adopt,
     base_url,
     is_local,
+    is_public,
     listen,
     raise_limit,
     shares,
@@ -87,7 +88,7 @@ async def _serve(
         local = is_local(listeners)
         budget = Budget(config.limits.memory, config.limits.max_chunk)
         assembling = Assembling(uploads)
-        permissions = Permissions(config, local)
+        permissions = Permissions(config, local=local, public=is_public(listeners))
         told = rules(config, permissions.access)
         door = FrontDoor(uploads, assembling, budget, told, version=__version__)
         reloading = Reloading(config, read, parts(door, uploads, permissions))

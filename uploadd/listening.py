@@ -103,6 +103,14 @@ def is_local(listeners: Iterable[trio.SocketListener]) -> bool:
     )
 
 
+def is_public(listeners: Iterable[trio.SocketListener]) -> bool:
+    """Whether other computers can come by themselves: a unix socket is for who may open it."""
+    return any(
+        listener.socket.family != socket.AF_UNIX and not is_local([listener])
+        for listener in listeners
+    )
+
+
 def shares(limit: int) -> tuple[int, int]:
     """How many connections, and how many growing files, may be open with *limit* descriptors."""
     growing = min(MANY, max(16, limit // 4))

@@ -36,16 +36,22 @@ def places_of(config: Config) -> Places:
     )
 
 
+def check_keys(config: Config) -> None:
+    """Read every token and key as the daemon would.  May block.  Raises CannotStart."""
+    _keyring(places_of(config))
+
+
 class Permissions:
-    """What *config* permits; *local*: only this computer can come.  May block.
+    """What *config* permits; *local*: only this computer can come; *public*: others can by
+    themselves.  May block.
 
     Raises CannotStart.
     """
 
-    def __init__(self, config: Config, local: bool) -> None:
+    def __init__(self, config: Config, *, local: bool, public: bool) -> None:
         self._local, places = local, places_of(config)
         self._tokens = places.jwks is not None or os.path.isdir(places.tokens)
-        strangers = takes_strangers(config.access.anonymous, local=local, tokens=self._tokens)
+        strangers = takes_strangers(config.access.anonymous, public=public, tokens=self._tokens)
         if strangers is None:
             raise _for_everybody(config)
         if strangers and not (self._tokens or (local and not config.server.names)):

@@ -674,7 +674,7 @@ async def test_a_session_that_opens_while_we_drain_is_sent_away() -> None:
     """Its handshake was answered a moment before."""
     async with open_house() as house:
         for steps in range(30):
-            house.door._draining = False
+            house.door._draining = house.door._sockets.draining = False
             caller = house.call()
             await caller.say(handshake())
             for _ in range(steps):

@@ -250,12 +250,13 @@ def lists_everybody(
 
 
 def takes_strangers(
-    setting: Literal["yes", "no", "auto"], *, local: bool, tokens: bool
+    setting: Literal["yes", "no", "auto"], *, public: bool, tokens: bool
 ) -> bool | None:
     """Whether one may come without a token; None: nobody has said so, and everybody could.
 
-    *tokens*: whether there is any way to have one.
+    *public*: whether other computers can come by themselves; *tokens*: whether there is any way
+    to have one.
     """
     if setting == "auto":
-        return False if tokens else (True if local else None)
+        return False if tokens else (None if public else True)
     return setting == "yes"

@@ -18,22 +18,16 @@ from uploadd import errors
 from uploadd.assembling import Assembling
 from uploadd.budget import Budget
 from uploadd.errors import UploadError
-from uploadd.protocol import cors, credentials, dialects, pages, plainsocket
-from uploadd.protocol.framereader import FrameReader
-from uploadd.protocol.frames import Judge
+from uploadd.protocol import cors, credentials, dialects, pages
 from uploadd.protocol.heads import Head, HeadGate
 from uploadd.protocol.origins import check_foreign, check_host
-from uploadd.protocol.routes import Conversation, allowed, route
-from uploadd.protocol.upgrade import Upgrade, asks_for_upgrade, websocket_upgrade
-from uploadd.protocol.wschunks import MAX_HEADER
+from uploadd.protocol.routes import allowed, route
+from uploadd.protocol.upgrade import asks_for_upgrade
 from uploadd.serve.conversations import Conversations
 from uploadd.serve.exchange import Exchange
-from uploadd.serve.gate import Gate
-from uploadd.serve.messages import Messages, accepted
-from uploadd.serve.plainsocket import PlainSocket
 from uploadd.serve.rules import Rules
+from uploadd.serve.sockets import Sockets, last_word
 from uploadd.serve.voice import Lasting
-from uploadd.serve.ws import Session
 from uploadd.uploads import Uploads
 
 log = logging.getLogger("uploadd.door")
@@ -53,14 +47,19 @@ class FrontDoor:
         version: str,
     ) -> None:
         self._uploads, self._budget, self._rules, self._version = uploads, budget, rules, version
-        self.sessions: set[Lasting] = set()
         self.failures = 0
         """Conversations that ended by an error of ours."""
         self._draining = False
         self._name, self._numbers = secrets.token_hex(4), count(1)
         self._idle: set[trio.CancelScope] = set()
         self._data = trio.CapacityLimiter(16)
+        self._sockets = Sockets(uploads, budget, rules, version)
         self._conversations = Conversations(uploads, assembling, budget, rules, version, self._data)
+
+    @property
+    def sessions(self) -> set[Lasting]:
+        """Those that last now."""
+        return self._sockets.sessions
 
     @property
     def rules(self) -> Rules:
@@ -70,6 +69,7 @@ class FrontDoor:
     def adopt(self, rules: Rules) -> None:
         """Go by *rules* from the next conversation on; sessions keep what they were told."""
         self._rules = rules
+        self._sockets.adopt(rules)
         self._conversations.adopt(rules)
 
     def drain(self, reconnect_after: float, deadline: float) -> None:
@@ -78,8 +78,7 @@ class FrontDoor:
         for scope in self._idle:
             scope.cancel(reason="draining")
         self._conversations.drain()
-        for session in list(self.sessions):
-            session.drain(reconnect_after, deadline)
+        self._sockets.drain(reconnect_after, deadline)
         for claim in list(self._uploads.interruptible):
             claim.stop(errors.Draining("this server restarts: go on in a moment"))
 
@@ -103,13 +102,13 @@ class FrontDoor:
             try:
                 head = await self._head(stream, gate)
             except UploadError as error:
-                word = _last_word(stream, request_id, fields=gate.origins)
+                word = last_word(stream, request_id, fields=gate.origins)
                 word.common = cors.fields(word.head, self._rules.origins)
                 await word.refuse(error)
                 return
             if head is None:
                 return
-            if await self._upgraded(stream, gate, head, request_id):
+            if await self._sockets.serve(stream, gate, head, request_id):
                 return
             exchange = Exchange(stream, head, request_id, behind=gate.take(), data=self._data)
             await self._answer(exchange, head)
@@ -180,127 +179,6 @@ class FrontDoor:
             fields += pages.allow(others)
         await exchange.answer(status, fields, body)
 
-    # --- WebSocket ------------------------------------------------------------------------------
-
-    async def _upgraded(
-        self, stream: trio.abc.HalfCloseableStream, gate: HeadGate, head: Head, request_id: str
-    ) -> bool:
-        """Whether *head* asked for a session; then it is over when this returns."""
-        try:
-            upgrade = websocket_upgrade(head, gate.unread)
-            if upgrade is None:
-                return False
-            check_host(head.authority, self._rules.names)
-            check_foreign(head, self._rules.origins)
-            client = self._check_session(head, upgrade)
-            token = self._token(head, upgrade)
-        except UploadError as error:
-            extra = pages.upgrade_required() if _is_about_upgrade(error) else []
-            extra += credentials.challenge_for(error)
-            await _last_word(stream, request_id, head.method).refuse(error, extra)
-            return True
-        if client is None:
-            await self._session(stream, upgrade, request_id, token)
-        else:
-            await self._plain_socket(stream, upgrade, client, token)
-        return True
-
-    def _token(self, head: Head, upgrade: Upgrade) -> str | None:
-        """The token that the handshake shows; whether it is good is said in the session.
-
-        Raises Unauthorised for one that cannot be read, OriginNotAllowed, BadRequest.
-        """
-        if self._rules.access.keyring is None:
-            return None
-        return upgrade.token or credentials.token_of(head, self._rules.origins)
-
-    def _check_session(self, head: Head, upgrade: Upgrade) -> str | None:
-        """Refuse what cannot be a session; the client id that a plain socket listens for."""
-        client = plainsocket.client_id(head) if upgrade.plain else None
-        if route(head).conversation is not Conversation.SESSION and client is None:
-            raise errors.NotFound("WebSocket lives at /-/ws, and at /?client_id=… for progress")
-        if self._draining:
-            raise errors.Draining("this server is about to stop")
-        if len(self.sessions) >= self._rules.max_sessions:
-            raise errors.TooMany(f"{len(self.sessions)} sessions are open, and that is the limit")
-        return client
-
-    async def _session(
-        self, stream: trio.abc.Stream, upgrade: Upgrade, id: str, token: str | None
-    ) -> None:
-        share = self._budget.share(joined=False)  # it may only watch
-        reader = FrameReader(Judge(max_binary=share.max_chunk + MAX_HEADER))
-        gate = Gate(stream, reader, share, message_seconds=self._rules.message)
-        try:
-            async with accepted(gate, upgrade.answer, seconds=self._rules.handshake) as messages:
-                session = Session(
-                    id,
-                    messages,
-                    gate,
-                    share,
-                    self._uploads,
-                    self._rules,
-                    max_chunk=share.max_chunk,
-                    version=self._version,
-                    token=token,
-                )
-                await self._last(session, messages)
-        finally:
-            share.close()
-
-    async def _plain_socket(
-        self, stream: trio.abc.Stream, upgrade: Upgrade, client: str, token: str | None
-    ) -> None:
-        share = self._budget.share(joined=False)  # it may only watch
-        reader = FrameReader(Judge(max_binary=plainsocket.MAX_HEARD))
-        gate = Gate(stream, reader, share, message_seconds=self._rules.message)
-        try:
-            async with accepted(gate, upgrade.answer, seconds=self._rules.handshake) as messages:
-                socket = PlainSocket(messages, gate, self._uploads, client, self._rules, token)
-                await self._last(socket, messages)
-        finally:
-            share.close()
-
-    async def _last(self, session: Session | PlainSocket, messages: Messages) -> None:
-        """Serve *session* to its end, and say goodbye."""
-        self.sessions.add(session)
-        if self._draining:
-            session.part()
-        try:
-            farewell = await session.serve()
-        except* Exception:
-            await messages.close(1011, "the server failed")
-            raise
-        finally:
-            self.sessions.discard(session)
-        await messages.close(farewell.code, farewell.reason)
-
-
-def _last_word(
-    stream: trio.abc.Stream,
-    request_id: str,
-    method: str = "GET",
-    fields: tuple[tuple[bytes, bytes], ...] = (),
-) -> Exchange:
-    """An exchange that can only be refused: what follows its head is nobody's request."""
-    head = Head(
-        raw=b"",
-        method=method,
-        target="/",
-        version="1.0",
-        authority="",
-        fields=fields,
-        length=None,
-        chunked=False,
-    )
-    exchange = Exchange(stream, head, request_id)
-    exchange.body_lost()
-    return exchange
-
 
 def _is_about_method(error: UploadError) -> bool:
     return isinstance(error, errors.MethodNotAllowed)
-
-
-def _is_about_upgrade(error: UploadError) -> bool:
-    return isinstance(error, errors.UpgradeRequired | errors.UpgradeStripped)
