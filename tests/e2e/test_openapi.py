@@ -69,4 +69,4 @@ def test_the_api_is_as_it_is_described(daemon: Daemon, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "9 selected" in done.stdout
+    assert "10 selected" in done.stdout

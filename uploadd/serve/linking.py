@@ -21,7 +21,7 @@ from uploadd.uploads import Uploads
 async def make_link(uploads: Uploads, access: Access, who: Who, asked: Linking) -> Link:
     """The link that *who* has *asked* for.
 
-    Raises what `Access.check` raises; NotFound, Gone; Unsupported where nobody needs a link.
+    Raises what `Access.check` raises; NotFound, Gone; Forbidden where nobody needs a link.
     """
     until = int(time.time() + min(asked.expires_in, 2**33))
     if asked.upload is not None:
@@ -33,7 +33,7 @@ async def make_link(uploads: Uploads, access: Access, who: Who, asked: Linking) 
         id = secrets.token_urlsafe(12)
         ticket = Ticket("send", id, until, owner=who.owner, max_length=asked.max_length)
     if access.keyring is None:
-        raise errors.Unsupported(
+        raise errors.Forbidden(
             "nobody is asked for a token here: the URL alone is enough",
             hint="uploadd token new, and start the server again",
         )
