@@ -26,7 +26,7 @@ run: $(READY)
 	@exec $(BIN)/uploadd serve incoming $(ARGS)
 
 test: $(READY)
-	$(BIN)/pytest -m "not long" $(ARGS)
+	$(BIN)/pytest -m "not long" -n auto --dist loadfile $(ARGS)
 
 soak: $(READY)
 	$(BIN)/pytest -m long $(ARGS)

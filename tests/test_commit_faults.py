@@ -12,7 +12,7 @@ import trio.testing
 from tests.rings import NEVER, remembered, rings, watched
 from uploadd import commit as module
 from uploadd.commit import ALONE
-from uploadd.errors import NoSpace, StoreError, UploadError
+from uploadd.errors import Gone, NoSpace, StoreError, UploadError
 from uploadd.protocol.upload import Input, State, Upload
 from uploadd.store.contract import MediumFailed
 
@@ -176,6 +176,40 @@ async def test_an_end_is_remembered_as_soon_as_there_is_room(tmp_path: Path) -> 
         assert (await remembered(r, published)).state is State.PUBLISHED
         assert (await remembered(r, cancelled)).state is State.CANCELLED
         assert [event.upload for event in await r.ledger.events()] == [published.id]
+
+
+async def test_an_end_is_not_told_before_it_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor by a batch that was under way when it was asked for: who asks again waits again."""
+    monkeypatch.setattr(module, "NO_ROOM_PAUSE", NEVER)
+    async with rings(tmp_path) as r:
+        ledger = watched(r)[1]
+        upload = await r.written()
+        ledger.gate = trio.Event()
+        r.commit.flush(upload)
+        await trio.testing.wait_all_tasks_blocked()
+        moved = r.commit.moved
+
+        def full_from_now_on(upload: Upload) -> None:
+            ledger.faults += [NoSpace("full")] * 4  # each tries twice
+            moved(upload)
+
+        r.commit.moved = full_from_now_on
+
+        async def cancel() -> None:
+            with pytest.raises(NoSpace):
+                await r.uploads.cancel(upload)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancel)
+            await trio.testing.wait_all_tasks_blocked()
+            ledger.gate.set()
+        await cancel()
+        assert (await remembered(r, upload)).state is State.RECEIVING
+        with pytest.raises(Gone):
+            await r.uploads.cancel(upload)
+        assert (await remembered(r, upload)).state is State.CANCELLED
 
 
 async def test_an_intent_without_room_is_none(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ class Claims(ABC):
                 self.commit.release(upload)
 
     def _moved(self, upload: Upload) -> None:
-        if upload.state is not State.RECEIVING:
+        if not self.commit.is_ending(upload):  # else that was of a batch before its end
             self._ending.pop(upload.id, None)
         self.watch.moved(upload)
         for claim in list(self._claims.get(upload.id, ())):

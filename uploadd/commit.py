@@ -22,7 +22,7 @@ from uploadd.ledger import Ledger
 from uploadd.protocol.extents import NOTHING
 from uploadd.protocol.upload import Input, Published, State, Upload
 from uploadd.protocol.wsmessages import Notice
-from uploadd.rows import Entries, Event, row
+from uploadd.rows import Entries, Event
 from uploadd.store.contract import MediumFailed, Publication, Store
 from uploadd.work import Agenda, Leftovers, Work
 
@@ -30,6 +30,7 @@ BATCH: Final = 512
 ALONE: Final = 1 << 20
 """Bytes from which a flush gets a thread of its own, so that it holds up no small one."""
 LONG_FLUSHES: Final = 3  # at a time: one thread less than a store has for flushing
+TOLD_AT_ONCE: Final = 64  # before others run: those who are told have something to do at once
 NO_ROOM_PAUSE: Final = 1.0  # seconds until a transaction that found the disk full is tried again
 
 
@@ -136,6 +137,11 @@ class Commit:
             and (work is None or not work.newly)
         )
 
+    def is_ending(self, upload: Upload) -> bool:
+        """Whether the ledger has yet to hear of its end."""
+        work = self._agenda.pending.get(upload.id)
+        return work is not None and work.remove
+
     # --- the task ---------------------------------------------------------------------------
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -188,7 +194,9 @@ class Commit:
             nursery.start_soon(self._store.remove, removed)
         if released := [w.upload.id for w in works if w.release and not w.remove]:
             nursery.start_soon(self._store.release, released)
-        for work in works:
+        for number, work in enumerate(works):
+            if number % TOLD_AT_ONCE == 0:
+                await trio.lowlevel.cancel_shielded_checkpoint()
             self._tell(work)
         self._drained.set()
         self._drained = trio.Event()
@@ -215,16 +223,8 @@ class Commit:
         entries = Entries()
         writing = [work for work in works if work.writes]
         for work in writing:
-            if self._store.nameless(work.upload.id):
-                work.newly = NOTHING  # held once it has its name; until then it is unflushed
-            if work.newly:  # after a crash nobody may take it for abandoned
-                work.upload.modified = self._now()
-            held = work.upload.held.union(work.newly)
-            entries.rows.append(row(work.upload, held, self._ledger.boot))
-            if work.event is not None:
-                entries.events.append(work.event)
-            if work.remove:
-                entries.note(work.upload, self._now())
+            nameless = self._store.nameless(work.upload.id)
+            work.enter(entries, self._now(), self._ledger.boot, nameless=nameless)
         if not entries:
             return
         try:

@@ -13,7 +13,7 @@ import trio
 from uploadd.errors import StoreError, UploadError
 from uploadd.protocol.extents import NOTHING, Extents
 from uploadd.protocol.upload import GONE, Identity, State, Upload
-from uploadd.rows import Event
+from uploadd.rows import Entries, Event, row
 
 TOGETHER: Final = 64
 """Growing names of published uploads that are removed in one turn, while there is other work."""
@@ -55,6 +55,21 @@ class Work:
         return self.error is None and bool(
             self.save or self.newly or self.path is not None or self.remove
         )
+
+    def enter(self, entries: Entries, now: float, boot: str, *, nameless: bool) -> None:
+        """Put into *entries* what the ledger has to know.
+
+        *nameless*: it is held once it has its name; until then it is unflushed.
+        """
+        if nameless:
+            self.newly = NOTHING
+        if self.newly:  # after a crash nobody may take it for abandoned
+            self.upload.modified = now
+        entries.rows.append(row(self.upload, self.upload.held.union(self.newly), boot))
+        if self.event is not None:
+            entries.events.append(self.event)
+        if self.remove:
+            entries.note(self.upload, now)
 
     def intend(self, identity: Identity | None, now: float) -> None:
         """Declare complete what is to be published; *identity* is of what will be linked."""

@@ -24,7 +24,7 @@ class Daemon:
     """``uploadd serve FOLDER`` on a free port.  Leaving the ``with`` block kills it.
 
     *under* is a command that runs it with less: fewer descriptors, fewer rights.  *environment*
-    is laid over that of the tests, *fds* are inherited; *port* None: as the configuration says.
+    is laid over that of the tests, *inherits* are descriptors; *port* None: as it is configured.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class Daemon:
         *args: str,
         under: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
-        fds: Sequence[int] = (),
+        inherits: Sequence[int] = (),
         port: int | None = 0,
     ) -> None:
         self.folder, self.args, self.under = folder, args, under
-        self.environment, self.fds, self.port = environment or {}, fds, port
+        self.environment, self.inherits, self.port = environment or {}, inherits, port
         self.url = ""
         self._lines: list[str] = []
         self._process: subprocess.Popen[str] | None = None
@@ -74,7 +74,7 @@ class Daemon:
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **self.environment},
-            pass_fds=self.fds,
+            pass_fds=self.inherits,
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,))
         self._reader.start()

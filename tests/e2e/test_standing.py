@@ -135,7 +135,7 @@ def test_sockets_of_systemd_are_served_tcp_and_unix(tmp_path: Path, size: int) -
         daemon = Daemon(
             tmp_path / "store",
             under=handing([tcp, unix]),
-            fds=[tcp.fileno(), unix.fileno()],
+            inherits=[tcp.fileno(), unix.fileno()],
             environment={"LISTEN_FDNAMES": "http:http"},
         )
         with daemon:
@@ -184,7 +184,7 @@ def test_a_socket_that_is_of_no_use_is_refused(
         daemon = Daemon(
             tmp_path / "store",
             under=handing([given]),
-            fds=[given.fileno()],
+            inherits=[given.fileno()],
             environment={"LISTEN_FDNAMES": names},
         )
         with daemon:
