@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from uploadd.errors import StoreError
 from uploadd.serve import outlet as module
-from uploadd.serve.outlet import FileSpan, SocketOutlet, StreamOutlet, outlet
+from uploadd.serve.outlet import AT_HAND, FileSpan, SocketOutlet, StreamOutlet, outlet
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 
@@ -192,15 +192,22 @@ async def test_a_peer_that_takes_a_little_every_minute_is_kept(
 
 
 async def test_files_wait_for_a_thread_of_their_own_limiter(file: int) -> None:
-    """A limiter with all tokens taken holds a file back, and a small answer not."""
+    """A limiter with all tokens taken holds a file back; a small answer not, nor a few bytes that
+    are in memory.
+    """
     limiter = trio.CapacityLimiter(1)
     async with tcp_pair() as (server, client):
         out = outlet(server, limiter)
         async with trio.open_nursery() as nursery:
             await limiter.acquire_on_behalf_of("a slow disk")
-            nursery.start_soon(out.send_span, FileSpan(file, 0, 3))
+            nursery.start_soon(out.send_span, FileSpan(file, 0, AT_HAND + 1))
             await trio.testing.wait_all_tasks_blocked()
             assert limiter.statistics().tasks_waiting == 1
             await out.send(b"head")
+            await out.send_span(FileSpan(file, 3, 3))
+            assert await client.receive_some(100) == b"head" + CONTENT[3:6]
             limiter.release_on_behalf_of("a slow disk")
-        assert await client.receive_some(100) == b"head" + CONTENT[:3]
+            got = b""
+            while len(got) <= AT_HAND:
+                got += await client.receive_some()
+        assert got == CONTENT[: AT_HAND + 1]

@@ -28,6 +28,7 @@ from uploadd.serve.download import Published, serve_file
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.form import FormUpload
 from uploadd.serve.looking import Names
+from uploadd.serve.outlet import AT_HAND
 from uploadd.serve.posting import Post
 from uploadd.serve.resumable import Resumable
 from uploadd.serve.rules import Rules
@@ -188,7 +189,10 @@ class Conversations:
             try:
                 yield fd
             finally:
-                with trio.CancelScope(shield=True):  # the last close may free a large file
-                    await trio.to_thread.run_sync(os.close, fd, limiter=self._data)
+                if length <= AT_HAND:
+                    os.close(fd)
+                else:
+                    with trio.CancelScope(shield=True):  # the last close may free a large file
+                        await trio.to_thread.run_sync(os.close, fd, limiter=self._data)
 
         await serve_file(exchange, published, open_file)
