@@ -29,6 +29,8 @@ class Road:
         """Whether nothing passes any more, and nobody is told."""
         self.strips = False
         """Whether ``Upgrade`` is taken out of requests, as old proxies do."""
+        self.swallows = False
+        """Whether who asks for a WebSocket hears nothing at all, as with other old proxies."""
         self.rate: float | None = None
         """Bytes in a second from browsers."""
         self.limit: int | None = None
@@ -85,6 +87,8 @@ class Road:
             while data := source.recv(BLOCK):
                 while self.silent or (up and self._is_full):
                     time.sleep(0.02)
+                if up and self.swallows and data.startswith(b"GET /-/ws"):
+                    continue
                 if up:
                     data = self._upwards(data)
                 sink.sendall(data)

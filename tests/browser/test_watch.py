@@ -210,12 +210,14 @@ def test_all_is_refused_where_it_is_not_permitted(
 # --- mine and notices -----------------------------------------------------------------------------
 
 
-def test_mine_is_what_this_browser_has_begun(daemon: Server, enter: Enter) -> None:
-    """Without a word about who that is: it keeps a secret for the server."""
-    page = enter(daemon.url)
+def test_mine_is_what_this_browser_has_begun(
+    daemon: Server, road: Road, enter: Enter, over: str
+) -> None:
+    """Without a word about who that is, by whatever way: it keeps a secret for the server."""
+    page = enter(road.url)
     Sender(daemon).send(10)  # somebody else's
     page.evaluate("look('mine')")
-    is_open(page, "websocket")
+    is_open(page, over)
     page.evaluate(
         "new Uploader().upload(new File(['abc'], 'b.txt')).then(({id}) => window.id = id)"
     )
@@ -303,6 +305,22 @@ def test_when_upgrade_passes_again_the_session_is_better(
     with page.expect_event("requestfailed", lambda it: "/api/events" in it.url):
         page.evaluate("dispatchEvent(new Event('pageshow'))")  # goes on at once
         is_open(page, "websocket")
+    sender.finish()
+    until(page, "at.state === 'published'")
+
+
+def test_a_handshake_that_is_never_answered_is_not_waited_for(
+    daemon: Server, road: Road, enter: Enter
+) -> None:
+    """It is listened otherwise meanwhile."""
+    road.swallows = True
+    sender = Sender(daemon)
+    page = enter(road.url)
+    page.clock.install()
+    with page.expect_websocket():
+        page.evaluate("(id) => look(id)", sender.id)
+    page.clock.run_for(5000)
+    is_open(page, "events")
     sender.finish()
     until(page, "at.state === 'published'")
 
