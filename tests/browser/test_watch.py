@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -188,7 +191,7 @@ def test_all_are_watched_where_that_is_permitted(daemon: Server, enter: Enter) -
 
 
 def test_all_is_refused_where_it_is_not_permitted(
-    road: Road, enter: Enter, tmp_path: Any, over: str
+    road: Road, enter: Enter, tmp_path: Path, over: str
 ) -> None:
     """And what was asked for beside it goes on."""
     with Server(tmp_path, "--set", 'access.list="nobody"') as daemon:
@@ -249,6 +252,33 @@ def test_how_things_ended_meanwhile_is_told_until_it_was_read(
     sender.finish()
     until(page, "watching.notices.length === 1")
     assert [one["id"] for one in heard(page, "notice")] == [sender.id]
+
+
+def test_a_refused_token_is_asked_for_again(
+    road: Road, enter: Enter, tmp_path: Path, over: str
+) -> None:
+    """By whatever way it was refused; whose it is, is what is watched."""
+    words = [sys.executable, "-m", "uploadd", "token", "new", "ada", str(tmp_path)]
+    token = subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+    with Server(tmp_path) as daemon:
+        daemon.start()
+        road.target = daemon.port
+        page = enter(road.url)
+        page.evaluate(
+            """(right) => {
+            window.asked = [];
+            const token = ({refused}) => { asked.push(refused); return refused ? right : 'old' };
+            look('mine', {token, clientId: null}) }""",
+            token,
+        )
+        is_open(page, over)
+        assert page.evaluate("asked")[:2] == [False, True]
+        page.evaluate(
+            """(token) => { const up = new Uploader(undefined, {token});
+            up.upload(new File(['abc'], 'b.txt')) }""",
+            token,
+        )
+        until(page, "at?.state === 'published' && at.name === 'b.txt'")
 
 
 # --- coming back ----------------------------------------------------------------------------------

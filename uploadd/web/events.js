@@ -1,12 +1,12 @@
 /** Server-sent events, for where no WebSocket gets through: a stream that comes back by itself. */
 
-import { Backoff, UploadError, refusal } from "./wire.js";
+import { Backoff, TOKEN, UploadError, refusal } from "./wire.js";
 
 const SILENT = 35_000; // milliseconds without a word, when a comment is due every 15 seconds
 
 /**
  * By fetch: EventSource can send no fields, and a client id does not belong into an address.
- * `host` has: base, clientId, token(), heard(said, subjects), listening(stream), refused(error, subjects).
+ * `host` has: base, clientId, token(), judged(good), heard(said), listening(stream), refused(error, subjects).
  */
 export class Stream {
   open = false;
@@ -34,9 +34,14 @@ export class Stream {
       const error = await this.#listen().then(() => null, (cause) => cause);
       if (signal.aborted) return;
       this.#is(false);
-      if (error instanceof UploadError && !error.retryable) return this.#host.refused(error, this.#subjects);
+      if (this.#isFinal(error)) return this.#host.refused(error, this.#subjects);
       await new Promise((go) => { setTimeout(go, this.#pause + 1000 * this.#backoff.next()); });
     }
+  }
+
+  #isFinal(error) {
+    if (!(error instanceof UploadError) || error.retryable) return false;
+    return !(TOKEN.has(error.code) && this.#host.judged(false));
   }
 
   #is(open) {
@@ -52,6 +57,7 @@ export class Stream {
     this.#control.signal.addEventListener("abort", stop);
     try {
       const answer = await this.#ask(attempt.signal);
+      this.#host.judged(true);
       this.#is(true);
       for await (const event of events(answer.body)) {
         clearTimeout(silence);

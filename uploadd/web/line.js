@@ -1,7 +1,7 @@
 /** One WebSocket that comes back by itself. */
 
 import { Pump } from "./pump.js";
-import { Backoff, Pace, UploadError, Wire, told } from "./wire.js";
+import { Backoff, Pace, TOKEN, UploadError, Wire, told } from "./wire.js";
 
 const OPENING = 20; // seconds from connecting to `welcome`
 const SILENT = 35; // seconds without a word while one is owed: the connection is dead
@@ -121,6 +121,12 @@ export class Line {
     return this.#known;
   }
 
+  /** The token was good over another way, or not; whether it can go on there, perhaps with another one. */
+  judged(good) {
+    this.#refused = !good && typeof this.#token === "function";
+    return good || this.#refused;
+  }
+
   #dial(token) {
     const url = new URL("-/ws", this.#base);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
@@ -233,7 +239,7 @@ export class Line {
 
   /** Seconds until the next attempt; null when there is to be none. */
   #pause(error) {
-    if (error.code === "token" && !error.retryable) return this.#askAgain();
+    if (TOKEN.has(error.code) && !error.retryable) return this.#askAgain();
     if (this.stripped) return SLOW[0] + Math.random() * (SLOW[1] - SLOW[0]);
     if (this.#suspect) return 0;
     if (!error.retryable) return null;

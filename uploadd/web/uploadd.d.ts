@@ -178,7 +178,7 @@ export interface WatchOptions {
   /** Where the server is; if nothing is said, where this file came from. */
   server?: string | URL;
   token?: UploaderOptions["token"];
-  /** Whose "mine" and notices are; as in `UploaderOptions`. Without one, "mine" throws "forbidden". */
+  /** Whose "mine" and notices are; as in `UploaderOptions`. With a token its owner counts; without either, "mine" throws "forbidden". */
   clientId?: string | null;
   /** Aborting it is `close()`. */
   signal?: AbortSignal;
@@ -205,10 +205,10 @@ export interface Watched {
   /** Where the file is, once it is published. */
   readonly url: string | null;
 }
-/** "unknown": there is no such upload, or not any more. */
+/** "unknown": there is no such upload, or not any more; "forbidden": it is somebody else's. */
 export interface Gone {
   readonly id: string; readonly name: string | null;
-  readonly reason: "cancelled" | "expired" | "deleted" | "failed" | "lost" | "unknown" | (string & {});
+  readonly reason: "cancelled" | "expired" | "deleted" | "failed" | "lost" | "unknown" | "forbidden" | (string & {});
 }
 /** How an upload of this client id has ended, perhaps while nobody watched. Told again to each watch of "mine", until it was `read`. */
 export interface Notice {

@@ -33,8 +33,8 @@ export class Watching extends Emitter {
     const base = baseOf(options.server ?? HERE);
     const clientId = options.clientId === undefined ? browserId(base) : options.clientId;
     this.#subjects = new Set([what].flat());
-    if (this.#subjects.has("mine") && !clientId)
-      throw new UploadError("forbidden", "Nothing is yours without a client id.");
+    if (this.#subjects.has("mine") && !clientId && !options.token)
+      throw new UploadError("forbidden", "Nothing is yours without a client id or a token.");
     for (const [name, type] of Object.entries(CALLBACKS))
       if (options[name]) this.on(type, ({ detail }) => options[name](detail));
     this.#over.promise.catch(() => {}); // whoever does not iterate listens to events
@@ -109,7 +109,7 @@ export class Watching extends Emitter {
     if (said.type === "progress") this.#moved(watched(said, this.#inside.base));
     else if (said.type === "gone") this.#gone(said);
     else if (said.type === "notice") this.#noted(said);
-    else if (said.type === "error" && said.code !== "unsupported") this.#refused(told(said), ["all"]);
+    else if (said.type === "error" && said.code !== "unsupported") this.#refused(told(said), this.#suspects);
     if (this.#isOver()) this.#end("closed");
   }
 
@@ -158,6 +158,11 @@ export class Watching extends Emitter {
   #isOver() {
     for (const one of this.#subjects) if (this.#uploads.get(one)?.state !== "published") return false;
     return true;
+  }
+
+  /** What a refusal in the session is about, which does not say so; of ids it is said one by one. */
+  get #suspects() {
+    return ["all", "mine"].filter((one) => this.#subjects.has(one)).slice(0, 1);
   }
 
   /** Of `subjects` nothing is told, because of `error`. */
@@ -233,6 +238,7 @@ class Inside {
   }
 
   token() { return this.#line.token(); }
+  judged(good) { return this.#line.judged(good); }
 
   close() {
     this.working = false;

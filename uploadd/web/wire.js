@@ -19,6 +19,9 @@ export const AT_ONCE = new Set(["offset-mismatch", "checksum-mismatch", "incompl
 const LATER = new Set(["draining", "holder-stuck", "internal", "no-space", "store-failed",
   "store-not-writable", "too-many", "too-slow", ...AT_ONCE]);
 
+/** Another token may help. */
+export const TOKEN = new Set(["token", "token-expired"]);
+
 /** The error that the server told in `said`. */
 export function told({ code, message, hint = null, final }) {
   return new UploadError(code, message, { hint, retryable: LATER.has(code) || !final });
