@@ -6,6 +6,7 @@ known are left out.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -165,8 +166,19 @@ def linking(body: bytes) -> Linking:
     return _document(body, Linking)
 
 
+def _number(text: str) -> int | float:
+    """What JSON calls an integer however it is written: 2.0 is 2."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return int(value) if value.is_integer() else value
+
+
+_decoder: Final = msgspec.json.Decoder(float_hook=_number)
+
+
 def _document(body: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.convert(_decoder.decode(body), type=kind)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body cannot be read: {error}"[:200]) from None
