@@ -15,6 +15,7 @@ from uploadd.archive import Archive
 from uploadd.auth import anonymous
 from uploadd.errors import NoSpace, StoreError
 from uploadd.ledger import Ledger
+from uploadd.protocol.extents import Extents
 from uploadd.protocol.questions import Listing
 from uploadd.protocol.seen import Seen
 from uploadd.protocol.upload import Published, State, Upload
@@ -103,6 +104,18 @@ def test_pages_hold_everything_that_was_asked_for_once_and_in_order(
     ]
     assert [id for page in found for id in page] == [upload.id for upload in wanted]
     assert all(len(page) <= limit for page in found)
+
+
+async def test_what_unfinished_uploads_hold_is_counted(tmp_path: Path) -> None:
+    """Durable bytes of what may still go on, and of nothing else."""
+    ledger = Ledger(str(tmp_path / "ledger.db"), durable=False)
+    archive = Archive(ledger)
+    assert await archive.unfinished() == (0, 0)
+    half = Upload("half", held=Extents([(0, 60), (100, 140)]), length=200)
+    gone = Upload("gone", state=State.CANCELLED, held=Extents([(0, 7)]))
+    await ledger.commit(entries(half, Upload("new"), gone, published("whole", length=9)))
+    assert await archive.unfinished() == (2, 100)
+    await ledger.aclose()
 
 
 async def test_notices_are_bounded_for_each_owner(tmp_path: Path) -> None:

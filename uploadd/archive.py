@@ -11,7 +11,7 @@ from uploadd.protocol.questions import Listing
 from uploadd.protocol.seen import KEPT_AS
 from uploadd.protocol.upload import Upload
 from uploadd.protocol.wsmessages import Notice
-from uploadd.rows import COLUMNS, upload_of
+from uploadd.rows import COLUMNS, held_of, upload_of
 
 SCAN: Final = 10_000
 """Rows that one page looks at: a name that is nowhere must not hold up everybody else."""
@@ -76,6 +76,16 @@ class Archive:
 
         rows, last = await self._ledger.look(look)
         return Page([upload_of(row)[0] for row in rows], last)
+
+    async def unfinished(self) -> tuple[int, int]:
+        """How many uploads are unfinished, and the bytes that they hold; of the first `SCAN`."""
+
+        def look(db: sqlite3.Connection) -> list[tuple[str]]:
+            states = "state IN ('receiving', 'finalizing')"
+            return db.execute(f"SELECT held FROM uploads WHERE {states} LIMIT {SCAN}").fetchall()
+
+        held = [held_of(text).total for (text,) in await self._ledger.look(look)]
+        return len(held), sum(held)
 
     async def notices(self, owner: str, *, unread: bool) -> list[Kept]:
         """The notices of *owner*, newest first."""

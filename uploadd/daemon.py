@@ -23,7 +23,7 @@ from uploadd.assembling import Assembling
 from uploadd.budget import Budget
 from uploadd.commit import Commit
 from uploadd.config import Config, Loaded
-from uploadd.folder import STATE, locked, not_writable
+from uploadd.folder import LEDGER, STATE, check_remembered, locked, not_writable
 from uploadd.ledger import Ledger
 from uploadd.listening import (
     CannotStart,
@@ -168,6 +168,7 @@ def _storage(config: Config, max_open: int) -> Iterator[tuple[FileStore, Ledger]
     root = os.path.abspath(config.storage.dir)
     durable = config.durability.ack == "durable"
     with locked(root):
+        check_remembered(root)
         try:
             store = FileStore(
                 root,
@@ -177,7 +178,7 @@ def _storage(config: Config, max_open: int) -> Iterator[tuple[FileStore, Ledger]
                 min_free=config.storage.min_free,
                 max_open=max_open,
             )
-            ledger = Ledger(os.path.join(root, STATE, "ledger.db"), durable=durable)
+            ledger = Ledger(os.path.join(root, STATE, LEDGER), durable=durable)
         except errors.StoreError as error:
             raise CannotStart(error.message, error.hint or "", os.EX_NOPERM) from error
         except OSError as error:

@@ -13,6 +13,10 @@ BALLAST: Final = 1 << 20
 """Bytes without which there is no room for anything."""
 
 
+class OtherVersionError(sqlite3.DatabaseError):
+    """The file is good, and of a schema that this version does not know."""
+
+
 def connect(path: str, *, uri: bool = False) -> sqlite3.Connection:
     """A connection without transactions of its own."""
     # Each connection has a limiter of one token: never two threads at a time.
@@ -44,7 +48,7 @@ def _configure(db: sqlite3.Connection, *, durable: bool) -> None:
         version += 1
         db.executescript(f"BEGIN; {UPGRADES[version - 1]} PRAGMA user_version={version}; COMMIT;")
     if version not in (0, SCHEMA_VERSION):
-        raise sqlite3.DatabaseError(
+        raise OtherVersionError(
             f"it was written by another version (schema {version}, this one has {SCHEMA_VERSION})"
         )
 
@@ -83,11 +87,13 @@ def cannot_open(path: str, error: sqlite3.Error) -> errors.StoreError:
             f"no room on the disk to open the ledger {path}",
             hint="free some mebibytes and start again: nothing that was acknowledged is lost",
         )
-    return errors.NotWritable(
-        f"cannot open the ledger {path}: {error}",
-        hint="restore it from a copy, or move it away: uploads that are not finished "
-        "and links to finished files are lost with it",
+    hint = (
+        "restore it from a copy, or move it and growing/ away: uploads that are not finished "
+        "and links to finished files are lost with it"
     )
+    if isinstance(error, OtherVersionError):
+        hint = "install the version that wrote it, or a later one: going back is not safe"
+    return errors.NotWritable(f"cannot open the ledger {path}: {error}", hint=hint)
 
 
 def boot_id() -> str:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from uploadd.listening import CannotStart
+from uploadd.protocol.saying import plural
 
 STATE: Final = ".uploadd"
+LEDGER: Final = "ledger.db"
 _RIGHTS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
@@ -60,6 +62,22 @@ def probe(root: str) -> None:
         raise not_writable(root, error) from error
     with suppress(OSError):
         os.unlink(name)
+
+
+def check_remembered(root: str) -> None:
+    """Raises CannotStart for unfinished uploads without a ledger: all of them would be removed.
+
+    A ledger is there, durably, before the first of them.
+    """
+    ledger, growing = Path(root, STATE, LEDGER), Path(root, STATE, "growing")
+    if ledger.exists() and ledger.stat().st_size:
+        return
+    if growing.is_dir() and (found := sum(1 for _ in growing.iterdir())):
+        raise CannotStart(
+            f"{plural(found, 'unfinished upload')} in {growing}, and {ledger} is gone or empty",
+            f"restore {LEDGER} from a copy; or give them up: rm -r {shlex.quote(str(growing))}",
+            os.EX_DATAERR,
+        )
 
 
 def existing(root: str) -> Path:

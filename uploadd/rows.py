@@ -182,6 +182,12 @@ def _write_notices(db: sqlite3.Connection, notices: Sequence[tuple[str, Notice]]
     )
 
 
+def held_of(text: str) -> Extents:
+    """The extents that a row holds."""
+    pairs = [tuple(map(int, pair.split("-"))) for pair in text.split()]
+    return Extents((a, b) for a, b in pairs)
+
+
 def row(upload: Upload, held: Extents, boot: str) -> tuple[Any, ...]:
     """The row of *upload* when it holds *held*: a snapshot, safe to hand to a thread."""
     path = upload.published.path if upload.published else upload.intent
@@ -217,7 +223,6 @@ def upload_of(values: Sequence[Any]) -> tuple[Upload, str]:
     """The upload of one row, and the boot that wrote it."""
     told = dict(zip(COLUMNS, values, strict=True))
     state = State(told["state"])
-    pairs = [tuple(map(int, pair.split("-"))) for pair in told["held"].split()]
     identity = None
     if told["inode"] is not None:
         identity = Identity(told["inode"] & ((1 << 64) - 1), told["mark"])
@@ -234,7 +239,7 @@ def upload_of(values: Sequence[Any]) -> tuple[Upload, str]:
         created=told["created"],
         modified=told["modified"],
         state=state,
-        held=Extents((a, b) for a, b in pairs),
+        held=held_of(told["held"]),
         fence=told["fence"],
         enrolled=True,
         intent=told["path"],

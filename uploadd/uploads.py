@@ -23,7 +23,7 @@ from uploadd.claims import Claims
 from uploadd.commit import Commit
 from uploadd.digests import Digests
 from uploadd.ledger import Ledger
-from uploadd.protocol import names
+from uploadd.protocol import names, saying
 from uploadd.protocol.questions import Listing
 from uploadd.protocol.requests import is_part
 from uploadd.protocol.upload import GONE, Input, State, Upload, gone
@@ -65,19 +65,20 @@ class Uploads(Claims):
     async def room_for(self, length: int | None) -> None:
         """Refuse an upload of *length* before its first byte.  Raises TooLarge or NoSpace."""
         if self.max_length is not None and (length or 0) > self.max_length:
-            raise errors.TooLarge(
-                f"the file has {length} bytes, the limit here is {self.max_length}"
-            )
+            raise errors.TooLarge(saying.too_large(length or 0, self.max_length))
         room, read = self._room
         if trio.current_time() - read > ROOM_AGE:
             room = await self.store.room()
             self._room = (room, trio.current_time())
         if (length or 1) > room:
-            needs = "room" if length is None else f"{length} bytes"
-            raise errors.NoSpace(
-                f"the upload needs {needs}, and the server has {room} bytes beyond its reserve",
-                hint="free space there: what was acknowledged is kept (reserve: storage.min_free)",
-            )
+            raise errors.NoSpace(await self._no_room(length, room))
+
+    async def _no_room(self, length: int | None, room: int) -> str:
+        needs, free = saying.compared(length or 1, room)
+        wanted = f"the upload needs {needs}, " if length is not None else ""
+        count, held = await self.archive.unfinished()
+        others = f"; {saying.plural(count, 'unfinished upload')}: {saying.size(held)}"
+        return f"no room: {wanted}{free} free beyond the reserve{others if count else ''}"
 
     def create(
         self,

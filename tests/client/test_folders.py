@@ -74,7 +74,7 @@ async def test_a_file_that_fails_in_a_folder_is_named_and_the_rest_is_stored(
     async with daemon(home / "in", limits__max_length=999) as url:
         assert await run("photos", url) == exits.FAILED
         first, err = capsys.readouterr()
-        assert "photos/large: the file has 1000 bytes, the limit here is 999\n→ " in err
+        assert "photos/large: the file is 1000 B, the limit here is 999 B\n→ " in err
         assert ", 0 resumed, 1 failed\n" in err
         write("photos/large", bytes(10))
         assert await run("photos", url) == exits.OK

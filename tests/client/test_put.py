@@ -189,7 +189,7 @@ async def test_the_exit_code_says_why_all_failed(
         assert await run("missing", "large", url) == exits.FAILED
     out, err = capsys.readouterr()
     assert out == ""
-    assert "large: the file has 1000 bytes, the limit here is 999\n" in err
+    assert "large: the file is 1000 B, the limit here is 999 B\n" in err
 
 
 async def test_a_server_that_is_not_there_is_said_once(

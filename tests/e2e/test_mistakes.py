@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
+import sqlite3
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Final
 
@@ -115,3 +118,79 @@ def test_a_misspelt_key_is_shown_in_its_line_with_the_right_one(tmp_path: Path) 
         '      │ ^^^^ for example: head = "15 s"\n'
     )
     assert not (tmp_path / "store").exists()
+
+
+def unfinished(folder: Path) -> None:
+    """Leave an upload in *folder* that is not complete."""
+    with Daemon(folder) as daemon:
+        daemon.start()
+        connection = HTTPConnection(*daemon.address, timeout=60)
+        kind = "application/offset+octet-stream"
+        fields = {"Tus-Resumable": "1.0.0", "Upload-Length": "9", "Content-Type": kind}
+        connection.request("POST", "/files/", b"1234", fields)
+        assert connection.getresponse().headers["Upload-Offset"] == "4"
+        connection.close()
+        assert daemon.terminate() == 0
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "garbage", "newer"])
+def test_a_ledger_that_cannot_be_believed_keeps_everything_as_it_is(
+    tmp_path: Path, damage: str
+) -> None:
+    """Never silently empty: without it every unfinished upload would be removed."""
+    folder = tmp_path / "store"
+    unfinished(folder)
+    ledger, [growing] = folder / ".uploadd/ledger.db", (folder / ".uploadd/growing").iterdir()
+    if damage == "newer":
+        db = sqlite3.connect(ledger)
+        db.execute("PRAGMA user_version=99")
+        db.close()
+    else:
+        ledger.unlink()
+        for rest in folder.glob(".uploadd/ledger.db-*"):
+            rest.unlink()
+        if damage != "gone":
+            ledger.write_bytes(b"" if damage == "empty" else b"garbage" * 1000)
+    code = os.EX_DATAERR if damage in ("gone", "empty") else os.EX_NOPERM
+    told = said(Daemon(folder), code)
+    lost = f"1 unfinished upload in {growing.parent}, and {ledger} is gone or empty\n→ restore"
+    assert {
+        "gone": lost,
+        "empty": lost,
+        "garbage": f"cannot open the ledger {ledger}: file is not a database\n→ restore it from",
+        "newer": ")\n→ install the version that wrote it, or a later one",
+    }[damage] in told
+    assert growing.read_bytes() == b"1234"
+
+
+# --- what peers meet ------------------------------------------------------------------------------
+
+
+def refusal(daemon: Daemon, length: int) -> tuple[int, str]:
+    """Status and detail of the answer to a new upload of *length*."""
+    connection = HTTPConnection(*daemon.address, timeout=60)
+    fields = {"Tus-Resumable": "1.0.0", "Upload-Length": str(length)}
+    connection.request("POST", "/files/", headers=fields)
+    answer = connection.getresponse()
+    said = json.loads(answer.read())
+    connection.close()
+    assert answer.status == int(said["status"])
+    assert said["hint"]
+    return answer.status, said["detail"]
+
+
+def test_a_full_disk_and_a_file_too_large_are_told_in_sizes(tmp_path: Path) -> None:
+    """Before the first byte, and never two that read the same."""
+    sets = ("--set", "storage.min_free=8000 TB", "--set", "limits.max_length=10 GiB")
+    with Daemon(tmp_path / "store", *sets) as daemon:
+        daemon.start()
+        room = "no room: the upload needs 9.0 GiB, 0 B free beyond the reserve"
+        assert refusal(daemon, 9 << 30) == (507, room)
+        assert refusal(daemon, 12 << 30) == (
+            413,
+            "the file is 12.0 GiB, the limit here is 10.0 GiB",
+        )
+        assert refusal(daemon, (10 << 30) + 1) == (
+            413,
+            "the file is 10737418241 bytes, the limit here is 10737418240 bytes",
+        )

@@ -29,3 +29,9 @@ def test_sizes_are_told_in_binary_units(count: float, text: str) -> None:
 def test_times_are_told_as_people_say_them(seconds: float, text: str) -> None:
     """Two units at most."""
     assert saying.duration(seconds) == text
+
+
+def test_two_sizes_never_read_the_same() -> None:
+    """Too large by one byte is told to the byte."""
+    assert saying.compared(12 << 30, 10 << 30) == ("12.0 GiB", "10.0 GiB")
+    assert saying.compared((10 << 30) + 1, 10 << 30) == ("10737418241 bytes", "10737418240 bytes")

@@ -27,6 +27,7 @@ from tests.strategies import chunked
 from tests.wire import frame, handshake, head
 from uploadd.assembling import Assembling
 from uploadd.protocol.origins import Origin
+from uploadd.serve.advice import MOST
 from uploadd.serve.connection import FrontDoor
 from uploadd.serve.receiving import Receiving
 
@@ -372,12 +373,72 @@ async def test_a_foreign_page_changes_nothing(lines: Sequence[bytes], status: in
         assert answer.status == (status or 405)
         assert (await house.call().ask(get(b"/", *lines))).status == 200
         caller = house.call()
-        if status:
-            answer = await caller.ask(handshake(*lines))
-            assert (answer.status, answer.code) == (403, "origin-not-allowed")
-            assert await caller.ended()
+        if status:  # a browser never shows its page the status of a refused handshake
+            await caller.upgraded(handshake(*lines))
+            told = await caller.message()
+            assert (told["type"], told["code"], told["final"]) == (
+                "error",
+                "origin-not-allowed",
+                True,
+            )
+            assert await caller.close_code() == 4403
+            assert not house.door.sessions
         else:
             await caller.upgraded(handshake(*lines))
+
+
+def advised(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the operator was told."""
+    return [record.getMessage() for record in caplog.records if record.name == "uploadd.advice"]
+
+
+@virtual
+async def test_what_only_the_operator_can_mend_is_logged_once_an_hour(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A refused origin, an unknown name, a lost Upgrade: each with what to write, and no tokens."""
+    async with open_house(origins=(APP,), names=("files.example",)) as house:
+        stripped = get(b"/-/ws", b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")
+        foreign = get(b"/", b"Origin: https://new.example:8443", method=b"PATCH")
+        for _ in range(3):
+            assert (await house.call().ask(stripped)).status == 426
+            assert (await house.call().ask(foreign, "PATCH")).status == 403
+            assert (await house.call().ask(head(host=b"Other.example:80"))).status == 421
+            await house.call().upgraded(handshake(b"Origin: https://new.example:8443"))
+        told = advised(caplog)
+        first, *rest = told
+        assert first.startswith('WebSocket requests from a proxy on this computer arrive without "')
+        assert (
+            "\n→ nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; " in first
+        )
+        allowed = '["https://app.example", "https://new.example:8443"]'
+        names = '["files.example", "other.example"]'
+        then = "   then: systemctl reload uploadd"
+        origin = "refused origin https://new.example:8443 (allowed: https://app.example)"
+        host = "refused Host other.example (known: files.example)"
+        assert rest == [
+            f"{origin}\n→ [server] origins = {allowed}{then}",
+            f"{host}\n→ [server] names = {names}{then}",
+        ]
+        await trio.sleep(3601)
+        await house.call().ask(stripped)
+        assert advised(caplog) == [*told, told[0]]
+
+
+@virtual
+async def test_advice_is_bounded_and_says_nothing_that_cannot_be_done(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who is refused chooses what is said: at most a hundred things an hour, on one line each."""
+    async with open_house() as house:
+        for origin in (b"null", b"x" * 300, b"http://a\tb", b"https://" + b"a" * 300):
+            await house.call().ask(get(b"/", b"Origin: " + origin, method=b"PATCH"), "PATCH")
+        await house.call().ask(get(b"/", b"Sec-Fetch-Site: cross-site", method=b"PATCH"), "PATCH")
+        assert advised(caplog) == []
+        for number in range(MOST + 9):
+            await house.call().ask(head(host=b"h%d.example" % number))
+        assert len(advised(caplog)) == MOST
+        assert all(text.count("\n") == 1 for text in advised(caplog))
 
 
 # --- sessions -------------------------------------------------------------------------------------

@@ -13,6 +13,9 @@ NOT_NOW: Final = frozenset({408, 423, 425, 429, 500, 502, 503, 504})
 """Statuses after which another attempt makes sense."""
 
 
+_REFUSED_SIZE: Final = "a proxy in front refused the size (nginx: client_max_body_size 0;)"
+
+
 class _Problem(msgspec.Struct):
     """What we read of application/problem+json."""
 
@@ -36,7 +39,8 @@ def failure(status: int, body: bytes, address: Address) -> UploadFailed:
         return NotAuthorised(f"{address.authority} does not let us in: {told}", said.hint)
     if status in NOT_NOW:
         return unavailable(address, told)
-    hint = said.hint or ("check the URL" if status in (404, 410) else None)
+    from_proxy = _REFUSED_SIZE if status == 413 and not said.code else None
+    hint = said.hint or from_proxy or ("check the URL" if status in (404, 410) else None)
     return Rejected(said.code or f"http-{status}", told, hint)
 
 

@@ -50,7 +50,7 @@ class UpgradeStripped(ClientError):
     code = "ws-upgrade-stripped"
     default_hint = (
         "nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
-        'proxy_set_header Connection "upgrade";'
+        "proxy_set_header Connection $connection_upgrade; (its map is in conf/nginx.conf)"
     )
 
 
@@ -129,6 +129,7 @@ class TooLarge(ClientError):
     """The declared length is over the limit of this server."""
 
     code = "too-large"
+    default_hint = "split it, or ask whoever runs the server for more (limits.max_length)"
 
 
 class NotFound(ClientError):

@@ -16,6 +16,18 @@ def size(count: float) -> str:
     return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
 
 
+def compared(more: int, less: int) -> tuple[str, str]:
+    """Two sizes of which one is larger; told to the byte where they would read the same."""
+    told = size(more), size(less)
+    return told if told[0] != told[1] else (f"{more} bytes", f"{less} bytes")
+
+
+def too_large(length: int, most: int) -> str:
+    """Why a file of *length* is refused."""
+    file, limit = compared(length, most)
+    return f"the file is {file}, the limit here is {limit}"
+
+
 def duration(seconds: float) -> str:
     """``0.8s``, ``41s``, ``2m 11s``, ``1h 04m``, ``3d 02h``."""
     if seconds < 10:

@@ -23,6 +23,7 @@ from uploadd.protocol.heads import Head, HeadGate
 from uploadd.protocol.origins import check_foreign, check_host
 from uploadd.protocol.routes import allowed, route
 from uploadd.protocol.upgrade import asks_for_upgrade
+from uploadd.serve.advice import Advice
 from uploadd.serve.conversations import Conversations
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.rules import Rules
@@ -50,10 +51,11 @@ class FrontDoor:
         self.failures = 0
         """Conversations that ended by an error of ours."""
         self._draining = False
+        self._advice = Advice()
         self._name, self._numbers = secrets.token_hex(4), count(1)
         self._idle: set[trio.CancelScope] = set()
         self._data = trio.CapacityLimiter(16)
-        self._sockets = Sockets(uploads, budget, rules, version)
+        self._sockets = Sockets(uploads, budget, rules, version, self._advice)
         self._conversations = Conversations(uploads, assembling, budget, rules, version, self._data)
 
     @property
@@ -167,6 +169,7 @@ class FrontDoor:
 
     async def _refuse(self, exchange: Exchange, head: Head, error: UploadError) -> None:
         """Say *error* in the dialect of *head*."""
+        self._advice.give(error, head, exchange.stream, self._rules)
         exchange.common = cors.fields(head, self._rules.origins)
         if self._draining:
             exchange.body_lost()  # its rest is not waited for

@@ -15,6 +15,8 @@ from uploadd.protocol.origins import check_foreign, check_host
 from uploadd.protocol.routes import Conversation, route
 from uploadd.protocol.upgrade import Upgrade, websocket_upgrade
 from uploadd.protocol.wschunks import MAX_HEADER
+from uploadd.serve.advice import Advice
+from uploadd.serve.declining import decline
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.gate import Gate
 from uploadd.serve.messages import Messages, accepted
@@ -28,9 +30,11 @@ from uploadd.uploads import Uploads
 class Sockets:
     """Sessions of any kind with *uploads*, by *rules*."""
 
-    def __init__(self, uploads: Uploads, budget: Budget, rules: Rules, version: str) -> None:
+    def __init__(
+        self, uploads: Uploads, budget: Budget, rules: Rules, version: str, advice: Advice
+    ) -> None:
         self._uploads, self._budget, self._version = uploads, budget, version
-        self._rules = rules
+        self._rules, self._advice = rules, advice
         self.sessions: set[Lasting] = set()
         self.draining = False
 
@@ -53,10 +57,12 @@ class Sockets:
             if upgrade is None:
                 return False
             check_host(head.authority, self._rules.names)
-            check_foreign(head, self._rules.origins)
             client = self._check_session(head, upgrade)
+            if await self._is_foreign(stream, head, upgrade):
+                return True
             token = self._token(head, upgrade)
         except UploadError as error:
+            self._advice.give(error, head, stream, self._rules)
             extra = pages.upgrade_required() if _is_about_upgrade(error) else []
             extra += credentials.challenge_for(error)
             await last_word(stream, request_id, head.method).refuse(error, extra)
@@ -66,6 +72,25 @@ class Sockets:
         else:
             await self._plain_socket(stream, upgrade, client, token)
         return True
+
+    async def _is_foreign(self, stream: trio.abc.Stream, head: Head, upgrade: Upgrade) -> bool:
+        """Whether a foreign page asks; then it has been told so.
+
+        Raises OriginNotAllowed where there are no words for it after the handshake.
+        """
+        try:
+            check_foreign(head, self._rules.origins)
+        except errors.OriginNotAllowed as error:
+            if upgrade.plain:
+                raise
+            self._advice.give(error, head, stream, self._rules)
+            share = self._budget.share(joined=False)
+            try:
+                await decline(stream, upgrade, share, self._rules, error)
+            finally:
+                share.close()
+            return True
+        return False
 
     def _token(self, head: Head, upgrade: Upgrade) -> str | None:
         """The token that the handshake shows; whether it is good is said in the session.

@@ -17,6 +17,7 @@ from uploadd.claims import LET_GO
 from uploadd.errors import Conflict, Draining, HolderStuck, StoreError, UploadError
 from uploadd.protocol.checksums import Announced, Checksum
 from uploadd.protocol.requests import Append, Create, is_part
+from uploadd.protocol.saying import too_large
 from uploadd.protocol.upload import Input, State, Upload
 from uploadd.serve.admitting import admit, most_of
 from uploadd.serve.appending import Body, Holder, holding
@@ -156,7 +157,7 @@ class Verbs:
         """Fix the length that was put off; before the body, which may be lost."""
         bounds = [most for most in (self._uploads.max_length, upload.ceiling) if most is not None]
         if bounds and length > (most := min(bounds)):
-            raise errors.TooLarge(f"the file has {length} bytes, the limit here is {most}")
+            raise errors.TooLarge(too_large(length, most))
         upload.declare(length, claim.run.received)
         claim.run.end = None
 

@@ -387,7 +387,7 @@ function stripped() {
   return new UploadError("upgrade-stripped", "Something between here and the server does not let WebSockets through.", {
     retryable: true,
     hint: "The operator's proxy must pass Upgrade on. nginx: proxy_http_version 1.1; "
-      + 'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";',
+      + 'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;',
   });
 }
 

@@ -115,6 +115,8 @@ const en = {
     "too-large": ({ size, limit }) => [
       `Too large: this file has ${size}${limit ? `, and this server takes up to ${limit}` : ""}.`,
       "Make it smaller, split it, or ask whoever runs the server for a higher limit."],
+    "http-413": ({ size }) => [`Something in front of the server refuses a file of ${size}.`,
+      "Tell whoever runs the server: its proxy limits sizes (nginx: client_max_body_size 0;)."],
     "no-space": () => ["The server’s disk is full.",
       "It goes on by itself when there is room. Tell whoever runs the server."],
     "restarting": () => ["The server is restarting.", "It goes on by itself in a moment."],
