@@ -72,8 +72,8 @@ def choose(page: Page, *files: Path) -> None:
 
 
 def row(page: Page, name: str) -> Locator:
-    """The row of the file *name*."""
-    return page.locator(".row").filter(has=page.locator("bdi", has_text=name))
+    """The row of the file *name*, of those that the page uploads."""
+    return page.locator("#rows .row").filter(has=page.locator("bdi", has_text=name))
 
 
 def says(page: Page, name: str, words: str, seconds: float = 20) -> None:
@@ -82,8 +82,9 @@ def says(page: Page, name: str, words: str, seconds: float = 20) -> None:
 
 
 def press(page: Page, button: str) -> None:
-    """Press the button called *button*."""
-    page.get_by_role("button", name=button, exact=True).click()
+    """Press the button called *button*, of what the page uploads or asks."""
+    ours = page.locator("main > section:not(#others, #stored), dialog")
+    ours.get_by_role("button", name=button, exact=True).click()
 
 
 def shades(page: Page, name: str) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 /** What the buttons do, of one upload and of all. */
 
-import { address, preview } from "./rows.js";
+import { preview } from "./rows.js";
 import { say } from "./say.js";
 import { OVER } from "./states.js";
 import { ask, node, note } from "./tell.js";
@@ -27,7 +27,7 @@ export function deeds({ uploader, rows, everything, choose, replace, remove }) {
     provide: reopen, // the browser may still have the file
     pause: (upload) => upload.pause(),
     preview: (upload, row) => preview(row),
-    copy: (upload, row) => copy(address(upload), row),
+    copy: (upload, row) => copy(upload.url, row),
     another: replace,
 
     async cancel(upload, { name }) {
@@ -84,7 +84,7 @@ export function deeds({ uploader, rows, everything, choose, replace, remove }) {
   return act;
 }
 
-async function copy(url, row) {
+export async function copy(url, row) {
   const copied = await write(url);
   if (!copied) return note(words.notCopied);
   say(words.copied);

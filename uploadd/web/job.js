@@ -377,12 +377,21 @@ export class Job {
     this.#finish("done", null);
   }
 
+  /** How it ended, from elsewhere; where it is in a session, that has the last word. */
+  learn({ state, url }) {
+    if (this.run || (this.end && this.end !== "failed") || this.reason?.code === "gone") return;
+    this.end = null;
+    if (state === "cancelled" || (this.cancelling && state !== "published")) return this.#finish("cancelled", cancelled());
+    if (state !== "published") return this.fail(gone(state));
+    this.stored = this.size; // nothing has moved
+    this.over({ id: this.id, url, length: this.size, name: this.name });
+  }
+
   #gone({ reason }) {
-    if (this.cancelling) return this.#finish("cancelled", cancelled());
+    if (this.cancelling || reason === "cancelled") return this.#finish("cancelled", cancelled());
     if (reason === "taken-over") return this.fail(takenOver());
-    if (LOST.has(reason) && !this.#anew) return this.#again();
-    this.fail(new UploadError("gone", `The server does not have this upload any more (${reason}).`,
-      { hint: "Try again to upload it from the start." }));
+    if (LOST.has(reason) && !this.#anew && this.file) return this.#again();
+    this.fail(gone(reason));
   }
 
   /** Begin anew, from nothing and under another key; once, unless bytes move. */
@@ -453,6 +462,11 @@ export class Job {
 
 function cancelled() {
   return new UploadError("cancelled", "The upload was cancelled.");
+}
+
+function gone(reason) {
+  return new UploadError("gone", `The server does not have this upload any more (${reason}).`,
+    { hint: "Try again to upload it from the start." });
 }
 
 function takenOver() {

@@ -1,9 +1,10 @@
 /** The page: what the user brings goes to the uploader, what the uploader tells goes to the list. */
 
-import { Uploader } from "./uploadd.js";
+import { Uploader } from "./uploader.js";
 import { brought, chosen, pasted, picked } from "./choose.js";
 import { deeds } from "./deeds.js";
 import { keep } from "./keep.js";
+import { browserId } from "./place.js";
 import { Rows } from "./rows.js";
 import { say } from "./say.js";
 import { total } from "./totals.js";
@@ -23,17 +24,19 @@ const view = { limit: null };
 const rows = new Rows(node("rows"), view, (...what) => act(...what), () => {
   keep(total(everything(), uploader.progress), everything);
 });
+let around = null; // what goes on beside it, once that is loaded
 const act = deeds({ uploader, rows, everything, choose, replace, remove });
 
 uploader.on("add", ({ detail: upload }) => {
   rows.add(upload);
-  for (const event of ["progress", "done", "error"]) upload.on(event, () => rows.touch(upload));
+  for (const event of ["progress", "done", "error"]) upload.on(event, () => changed(upload));
 });
 uploader.on("progress", () => rows.touch());
 uploader.on("connection", ({ detail }) => {
   learn(detail);
   trouble(detail);
   heard(detail);
+  if (detail.state === "open") lookAround();
   if (detail.state === "refused" && detail.error.code === "token") queueMicrotask(askAgain);
 });
 
@@ -46,9 +49,15 @@ function askAgain() {
   }
 }
 
+function changed(upload) {
+  rows.touch(upload);
+  around?.changed(upload);
+}
+
 function remove(upload) {
   uploader.remove(upload);
   rows.remove(upload);
+  around?.left(upload);
 }
 
 /** What the server takes and promises. */
@@ -65,6 +74,14 @@ function learn({ maxLength, durability }) {
 async function restore() {
   const { length } = await uploader.restore();
   if (length) say(words.saidRestored(length, count(length)));
+}
+
+/** Show what others do, and what is stored: loaded when files can be brought already. */
+async function lookAround() {
+  await restored;
+  const { Around } = await import("./around.js");
+  around ??= new Around(uploader, { clientId: browserId(uploader.url), token, dismiss: remove });
+  around.begin();
 }
 
 /** Take what was brought; `only`: the upload that waits for its file, nothing else begins. */
@@ -164,4 +181,5 @@ node("all").addEventListener("click", ({ target }) => act.all(target.closest("bu
 
 tell(node("loud"), words.written);
 const informed = uploader.check();
-restore();
+const restored = restore();
+lookAround();

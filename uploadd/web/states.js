@@ -30,7 +30,7 @@ export const MOVING = new Set(["queued", "uploading", "storing", "retrying"]);
 export const OVER = new Set(["done", "failed", "cancelled"]);
 
 export const mark = (phase) => MARKS[phase];
-const previewable = (upload) => SHOWN.test(upload.mediaType);
+export const previewable = (upload) => SHOWN.test(upload.mediaType);
 
 /** Names of the buttons of *upload*, the one that helps most first. */
 export function acts(upload) {
@@ -76,5 +76,5 @@ export function draw(bar, { sent, stored, total, phase }) {
   bar.querySelector(".sent").style.inlineSize = width(Math.max(sent, stored));
   bar.querySelector(".stored").style.inlineSize = width(stored);
   bar.setAttribute("aria-valuenow", safe);
-  bar.setAttribute("aria-valuetext", words.bar(safe, ahead));
+  bar.setAttribute("aria-valuetext", sent === stored ? words.saidPercent(safe) : words.bar(safe, ahead));
 }

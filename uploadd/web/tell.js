@@ -43,13 +43,18 @@ export function ask(...what) {
   return asked;
 }
 
-function put(question, yes, no) {
+/** `grave`: what is done cannot be undone, and is others' loss, too. */
+function put(question, yes, no, grave = false) {
   const box = node("ask");
-  const [keep, go] = box.querySelectorAll("button");
+  const [keep, go] = box.querySelectorAll("button"), before = document.activeElement;
   [node("ask-what").textContent, keep.textContent, go.textContent] = [question, no, yes];
+  go.classList.toggle("grave", grave);
   box.returnValue = "";
   box.showModal();
   return new Promise((resolve) => {
-    box.addEventListener("close", () => resolve(box.returnValue === "yes"), { once: true });
+    box.addEventListener("close", () => {
+      before.focus(); // browsers do not always find back
+      resolve(box.returnValue === "yes");
+    }, { once: true });
   });
 }

@@ -1,6 +1,6 @@
 /** The line above the list: all uploads together, in the page, in the tab's title, and aloud. */
 
-import { button, offer } from "./rows.js";
+import { button, offer } from "./row.js";
 import { say } from "./say.js";
 import { draw, MOVING, OVER, UNSTORED } from "./states.js";
 import { node } from "./tell.js";

@@ -37,4 +37,13 @@ export function duration(seconds) {
 /** Never rounded up: 100 is kept for what is done. */
 export const percent = (part, whole) => (whole ? Math.min(99, Math.floor((100 * part) / whole)) : 0);
 
+/** A moment, given in milliseconds since 1970: to the minute, and without the date if that is today. */
+export function moment(at) {
+  const date = new Date(at), today = date.toDateString() === new Date().toDateString();
+  const time = date.toLocaleTimeString(language, { timeStyle: "short" });
+  const day = today ? new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(0, "day")
+    : date.toLocaleDateString(language, { dateStyle: "medium" });
+  return `${day}, ${time}`;
+}
+
 export const count = (number) => number.toLocaleString(language);

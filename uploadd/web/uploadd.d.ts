@@ -38,7 +38,7 @@ export type LocalCode =
   | "connection-lost" | "offline" | "restarting" | "upgrade-stripped" | "unreachable"
   | "too-large"   // also of the protocol: over the server's limit, nothing was sent
   | "file-changed" | "file-unreadable" | "other-file" | "bad-server"
-  | "cancelled"   // by `cancel()`
+  | "cancelled"   // by `cancel()`, or by somebody else who may
   | "aborted";    // let go by a signal or by `close()`; `resume()` goes on, where the uploader is not closed
 
 export interface Stored { readonly id: string; readonly url: string; readonly length: number; readonly name: string }
@@ -158,6 +158,11 @@ export class Upload extends EventTarget implements PromiseLike<Stored>, AsyncIte
   cancel(): Promise<void>;
   /** The same file again, for an upload in phase "needs-file". Throws UploadError "other-file". */
   provide(file: File): Promise<void>;
+  /**
+   * What was heard elsewhere of how it ended: published, cancelled, expired, … (`Notice`, or of `watch`).
+   * Nothing changes where its own session will tell, or has told.
+   */
+  learn(told: { state: string; url?: string | null }): void;
   /** Whether a handle is kept, so that `reopen()` can get the file without choosing it again. */
   readonly reopens: boolean;
   /** Ask for permission to read the file again (needs a click); false where that is not possible. */

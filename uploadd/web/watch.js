@@ -134,7 +134,8 @@ export class Watching extends Emitter {
   #gone({ upload: id, reason }) {
     const { name = null } = this.#uploads.get(id) ?? {};
     const known = [this.#uploads, this.#subjects, this.#published].map((one) => one.delete(id));
-    if (!known.includes(true)) return;
+    // Of many, also what was stored before anybody watched is told of when it is deleted.
+    if (!known.includes(true) && !this.#subjects.has("mine") && !this.#subjects.has("all")) return;
     this.emit("gone", { id, reason, name });
     this.#changed("uploads");
   }

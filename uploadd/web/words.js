@@ -57,6 +57,8 @@ const en = {
     again: ["Upload again", (name) => `Upload again: ${name}`],
     copy: ["Copy link", (name) => `Copy link: ${name}`],
     preview: ["Preview", (name) => `Preview: ${name}`],
+    stop: ["Cancel", (name) => `Cancel ${name} of somebody else`],
+    erase: ["Delete", (name) => `Delete ${name}`],
   },
   all: {
     problem: "Show problem",
@@ -64,6 +66,54 @@ const en = {
     resume: "Go on with all",
     cancel: "Cancel all",
     clear: "Clear finished",
+  },
+
+  // What others upload
+  others: {
+    all: (n, shown) => `Others are uploading ${n ? files(n, shown) : "nothing any more"}`,
+    mine: (n, shown) => `You are uploading ${n ? files(n, shown) : "nothing"} elsewhere`,
+  },
+  seen: {
+    queued: "Waiting for its sender",
+    receiving: "Uploading",
+    storing: "All here, being made safe",
+    verifying: "All here, being compared with its checksum",
+    published: "Stored",
+    cancelled: "Cancelled",
+    expired: "Expired: nobody went on with it, and it was deleted",
+    failed: "Broken off: nothing of it was kept",
+  },
+  storedSoFar: (part) => `${part} stored`,
+  andMore: (n, shown) => `and ${shown} more`,
+  askStop: (name, size) => `Cancel ${name}? Somebody else is uploading it. The server deletes what it has`
+    + ` of it (${size}), and it cannot go on.`,
+  notStopped: (name) => `${name} could not be cancelled.`,
+
+  // What is stored
+  stores: { all: "Stored files", mine: "Your stored files" },
+  find: "Search stored files by name",
+  findHint: "Search",
+  mine: "yours",
+  more: "Show more",
+  newest: "Back to the newest",
+  found: (n, shown, more) => `${more ? "More than " : ""}${files(n, shown)} found`,
+  notFound: (name) => `No stored file has “${name}” in its name.`,
+  notFoundYet: "None found among the newest files.",
+  notLoaded: "The list could not be loaded.",
+  askErase: (name, size) => `Delete ${name} (${size}) from the server? Links to it stop working, for everybody,`
+    + " and it cannot be brought back.",
+  askEraseYes: "Delete file",
+  notErased: "It could not be deleted.",
+  saidErased: (name) => `${name} was deleted`,
+
+  // What ended while nobody looked
+  away: "While you were away",
+  awayClose: "Close what happened while you were away",
+  saidAway: (n, shown) => `While you were away, ${n === 1 ? "1 upload" : `${shown} uploads`} ended`,
+  ended: {
+    published: "stored",
+    failed: "broke off, and nothing of it was kept: upload it again",
+    expired: "not finished in time, and deleted: upload it again",
   },
 
   // Totals
@@ -183,4 +233,5 @@ export function fill(root) {
   for (const node of root.querySelectorAll("[data-t-label]")) {
     node.setAttribute("aria-label", words[node.dataset.tLabel]);
   }
+  for (const node of root.querySelectorAll("[data-t-hint]")) node.placeholder = words[node.dataset.tHint];
 }
