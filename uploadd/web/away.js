@@ -10,7 +10,7 @@ const MOST = 8;
 
 export class Away {
   #server;
-  #told = new Set(); // ids of the notices that are on the page
+  #told = new Map(); // id → notice, of those that are on the page
 
   /** `wasSeen(id)`: this page has shown how that upload ended. */
   constructor(server, wasSeen) {
@@ -36,10 +36,10 @@ export class Away {
 
   #show(news) {
     const bad = (one) => Number(one.state !== "published");
-    news.sort((a, b) => bad(b) - bad(a) || b.at - a.at);
-    for (const { notice } of news) this.#told.add(notice);
-    node("away-lines").replaceChildren(...news.slice(0, MOST).map(line));
-    const more = news.length - MOST;
+    for (const one of news) this.#told.set(one.notice, one);
+    const all = [...this.#told.values()].sort((a, b) => bad(b) - bad(a) || b.at - a.at);
+    node("away-lines").replaceChildren(...all.slice(0, MOST).map(line));
+    const more = all.length - MOST;
     node("away-more").hidden = more <= 0;
     node("away-more").textContent = more > 0 ? words.andMore(more, count(more)) : "";
     node("away").hidden = false;
@@ -49,6 +49,7 @@ export class Away {
   #close() {
     const had = node("away").contains(document.activeElement);
     node("away").hidden = true;
+    this.#told.clear(); // what is read is not told again
     if (had) node("zone").focus();
   }
 }
