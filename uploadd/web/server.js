@@ -20,7 +20,12 @@ export class Server {
 
   /** Whose files this browser may see: "all", "mine". */
   async sees() {
-    return (await this.#ask("GET", "-/info")).access?.list === "everybody" ? "all" : "mine";
+    if ((await this.#ask("GET", "-/info")).access?.list === "everybody") return "all";
+    if (!await this.#token({ refused: false })) return "mine";
+    return this.list({ of: "all" }).then(() => "all", (error) => { // a token may permit it
+      if (isForbidden(error)) return "mine";
+      throw error;
+    });
   }
 
   /** `{files, next}`: published files, newest first; `next` leads on. */
