@@ -31,7 +31,7 @@ PATIENCE = 30_000
 """Milliseconds for anything in a browser, on a machine that has much else to do."""
 _WEATHER = (
     *("WebSocket connection to", "ERR_CONNECTION", "ERR_SOCKET_NOT_CONNECTED"),
-    *("ERR_EMPTY_RESPONSE", "ERR_INTERNET", "favicon"),
+    *("ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE", "ERR_INTERNET", "favicon"),
 )
 """What browsers log themselves when connections fail, as some tests make them do."""
 
