@@ -58,6 +58,8 @@ def test_where_nothing_is_left_the_fallback_stands(name: str | None) -> None:
         ("lpt1", "_lpt1"),
         ("console.log", "console.log"),
         (" a  b ", "a  b"),
+        ("50% off%20now.txt", "50% off%20now.txt"),
+        ("AC%2fDC%0A.mp3", "AC_2fDC_0A.mp3"),
     ],
 )
 def test_names_that_mean_well_stay_as_they_are(name: str, safe: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from uploadd.errors import MethodNotAllowed, NotFound
+from uploadd.protocol import pages
 from uploadd.protocol.heads import METHODS, Head, HeadGate
 from uploadd.protocol.routes import Conversation, Route, allowed, route
 
@@ -86,6 +87,19 @@ def test_a_download_knows_id_name_and_query() -> None:
     found = route(head("GET", f"/f/{ID}/caf%C3%A9%20100%25.txt?download=%2F&x=?"))
     assert found[2:5] == (ID, "café 100%.txt", "download=%2F&x=?")
     assert route(head("GET", f"/f/{ID}")).name is None
+
+
+escapes = st.lists(st.sampled_from(["%", "2", "5", "0", "f", "E", "c", "a", ".", "/"])).map("".join)
+
+
+@given(st.none() | st.text() | escapes)
+@example("AC%2FDC.mp3")
+@example("%2e%2e")
+def test_the_url_that_is_told_of_a_file_leads_to_it(name: str | None) -> None:
+    """Whatever its sender called it."""
+    path = pages.file_path(ID, name)
+    found = route(head("GET", path))
+    assert (found.conversation, found.upload) == (Conversation.DOWNLOAD, ID)
 
 
 def test_a_url_in_absolute_form_leads_to_the_same_place() -> None:

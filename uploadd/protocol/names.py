@@ -26,6 +26,8 @@ DEEPEST: Final = 16
 _RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")
 _EDGES: Final = "." + "".join(c for c in map(chr, range(0x3001)) if c.isspace())
 _DROPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_ESCAPED = re.compile(r"(?i)%(?=[01][0-9a-f]|2[ef]|5c|7f)")
+"""Would be a separator, a dot or a control character for who decodes an address once too often."""
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,198}[A-Za-z0-9_-])?")
@@ -37,6 +39,7 @@ def sanitise(name: str | None, fallback: str) -> str:
         return name  # as most are: there is nothing to do
     text = unicodedata.normalize("NFC", (name or "").encode("utf-8", "replace").decode())
     text = "".join("_" if unicodedata.category(c) in _DROPPED or c in "/\\" else c for c in text)
+    text = _ESCAPED.sub("_", text)
     text = text.strip(_EDGES)
     if not text.strip("_"):
         return fallback
