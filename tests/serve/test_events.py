@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import h11
@@ -14,6 +15,8 @@ from tests.serve.desk import PATIENCE, virtual
 from tests.serve.test_api import SECRET, post, sender, told
 from tests.serve.test_connection import get, open_house
 from tests.serve.test_plain import put
+from uploadd.auth import Access
+from uploadd.auth.keyring import Keyring, Places
 from uploadd.protocol import sse
 
 
@@ -155,6 +158,21 @@ async def test_what_is_not_there_is_said_and_when_there_is_nothing_it_is_not_fou
         assert [(e.kind, e.data["upload"]) for e in heard] == [("gone", nobody), ("progress", id)]
         answer = await house.call().ask(get(f"/api/events?upload={nobody}".encode()))
         assert (answer.status, answer.code) == (404, "not-found")
+
+
+@virtual
+async def test_what_is_somebody_elses_is_said_and_the_rest_is_told(tmp_path: Path) -> None:
+    """As in a session; when there is nothing else, it is forbidden."""
+    keyring = Keyring(Places(str(tmp_path), str(tmp_path)))
+    async with open_house(access=Access(listing=False, keyring=keyring)) as house:
+        theirs = house.desk.uploads.create(name="theirs", owner="ana")
+        _, id = await sender(house)
+        stream = await Stream(house.call()).open(f"/api/events?upload={theirs.id},{id}")
+        heard = await stream.until(upload=id)
+        said = [(e.kind, e.data["upload"], e.data.get("reason")) for e in heard]
+        assert said == [("gone", theirs.id, "forbidden"), ("progress", id, None)]
+        answer = await house.call().ask(get(f"/api/events?upload={theirs.id}".encode()))
+        assert (answer.status, answer.code) == (403, "forbidden")
 
 
 @virtual

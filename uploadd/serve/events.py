@@ -59,6 +59,7 @@ class Events:
             watcher.add(EVERYBODY, since=since)
             return sse.RETRY
         first = sse.RETRY
+        refused: errors.UploadError = errors.NotFound("there is none of these uploads")
         for name in asked.subjects:
             try:
                 upload = await self._names.find(name, who)
@@ -67,10 +68,13 @@ class Events:
                 first += _gone(name, "unknown")
             except errors.Gone as error:
                 first += _gone(name, error.reason)
+            except errors.Forbidden as error:
+                first += _gone(name, "forbidden")
+                refused = error
             else:
                 watcher.add_upload(upload)
         if not watcher.subjects:
-            raise errors.NotFound("there is none of these uploads")
+            raise refused
         return first
 
     async def _pieces(
