@@ -38,6 +38,21 @@ async def test_the_newest_names_are_remembered() -> None:
 
 
 @virtual
+async def test_the_id_of_another_upload_is_no_name() -> None:
+    """It stays the id of that one, also when that was cancelled."""
+    async with open_desk() as desk:
+        names = Names(desk.uploads)
+        peer = await desk.greeted()
+        first = await desk.uploads.find(await peer.up(1, name="first"))
+        names.name(await desk.uploads.find(await peer.up(2, name="other")), first.id)
+        desk.uploads.create(name="third", key=first.id)
+        assert await names.find(first.id, NOBODY) is first
+        await desk.uploads.cancel(first)
+        with pytest.raises(NotFound):
+            await names.find(first.id, NOBODY)
+
+
+@virtual
 async def test_so_many_wait_and_a_stop_wakes_them_all() -> None:
     """Who leaves makes room; a bell that rang before is heard."""
     waiters = Waiters(2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import trio
@@ -54,14 +54,21 @@ class Names:
             self._names.popitem(last=False)
 
     async def find(self, name: str, who: Who) -> Upload:
-        """The upload that *who* calls *name*, or whose id that is.  Raises NotFound, Gone."""
-        if (id := self._names.get((who.owner, name))) is not None:
-            return present(await self._uploads.find(id))
-        if (upload := await self._uploads.find_key(who.owner, name)) is not None:
-            return present(upload)
-        if not UPLOAD_ID.fullmatch(name):
+        """The upload whose id *name* is, or that *who* calls so.  Raises NotFound, Gone.
+
+        Ids first: nobody may give to one of theirs the id of somebody else's.
+        """
+        upload = None
+        if UPLOAD_ID.fullmatch(name):
+            with suppress(errors.NotFound):
+                upload = await self._uploads.find(name)
+        if upload is None and (id := self._names.get((who.owner, name))) is not None:
+            upload = await self._uploads.find(id)
+        if upload is None:
+            upload = await self._uploads.find_key(who.owner, name)
+        if upload is None:
             raise errors.NotFound(f"there is no upload {name!r}")
-        return present(await self._uploads.find(name))
+        return present(upload)
 
 
 class Waiters:
