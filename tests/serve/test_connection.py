@@ -445,6 +445,15 @@ async def test_advice_is_bounded_and_says_nothing_that_cannot_be_done(
 
 
 @virtual
+async def test_the_id_of_a_session_is_nothing_to_be_counted_up_to() -> None:
+    """Whoever knows it may show things there (X-Socket-Id)."""
+    async with open_house() as house:
+        one, two = [(await house.call().hello())["session"] for _ in range(2)]
+        assert one[-16:] != two[-16:]
+        assert min(len(one), len(two)) > len("0123abcd-1-") + 15
+
+
+@virtual
 async def test_a_handshake_opens_a_session() -> None:
     """Without extensions, whatever was offered; then hello and welcome."""
     async with open_house() as house:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import trio
 
 from uploadd import errors
@@ -68,7 +70,9 @@ class Sockets:
             await last_word(stream, request_id, head.method).refuse(error, extra)
             return True
         if client is None:
-            await self._session(stream, upgrade, request_id, token)
+            # Whoever knows it may show things in that session: it is nothing to be counted up to.
+            id = f"{request_id}-{secrets.token_urlsafe(12)}"
+            await self._session(stream, upgrade, id, token)
         else:
             await self._plain_socket(stream, upgrade, client, token)
         return True
