@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import trio
 
 from uploadd import cli, daemon
+from uploadd.commands import serve as command
 
 INTERVAL = 0.01
 
@@ -36,7 +37,7 @@ def main() -> int:
                 await serve(*args, **kwargs)
                 nursery.cancel_scope.cancel()
 
-    vars(cli)["serve"] = watched
+    vars(command)["serve"] = watched
     return cli.main(sys.argv[2:])
 
 

@@ -15,7 +15,7 @@ from uploadd import errors
 from uploadd.protocol.upload import State, Upload
 from uploadd.rows import Entries, row
 from uploadd.store.memory import MemoryStore
-from uploadd.uploads import Uploads
+from uploadd.uploads import RECENT, Uploads
 
 # --- create and find ------------------------------------------------------------------------
 
@@ -274,3 +274,34 @@ async def test_the_last_release_makes_durable_what_was_taken(tmp_path: Path) -> 
         r.uploads.release(claim)
         await r.commit.drain()
         assert upload.offset == 4
+
+
+async def test_what_was_asked_for_lately_is_not_looked_up_again(tmp_path: Path) -> None:
+    """And is bounded: the oldest is looked up once more."""
+    async with rings(tmp_path) as r:
+        ids = []
+        for _ in range(RECENT + 1):
+            upload, claim = r.new()
+            r.commit.enrol(upload)
+            r.uploads.release(claim)
+            ids.append(upload.id)
+        await r.commit.drain()
+        del upload, claim
+        looked: list[str] = []
+        find = r.ledger.find
+
+        async def watched_find(id: str) -> Upload | None:
+            looked.append(id)
+            return await find(id)
+
+        r.ledger.find = watched_find  # type: ignore[method-assign]
+        for id in [*ids, *ids[-5:]]:
+            await r.uploads.find(id)
+        gc.collect()
+        assert looked[-1] == ids[-1]
+        del looked[:]
+        for id in ids[1:]:
+            await r.uploads.find(id)
+        assert looked == []
+        await r.uploads.find(ids[0])
+        assert looked == [ids[0]]

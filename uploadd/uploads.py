@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from base64 import urlsafe_b64encode
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Final
 from weakref import WeakValueDictionary
@@ -31,6 +33,8 @@ from uploadd.store.contract import Store
 
 ROOM_AGE: Final = 1.0
 """Seconds for which the free space that was read counts as known."""
+RECENT: Final = 1024
+"""Uploads that were asked for and are kept in memory, so that they need not be looked up again."""
 
 
 class Uploads(Claims):
@@ -55,6 +59,8 @@ class Uploads(Claims):
         self.archive = Archive(ledger)
         self._doomed: set[str] = set()  # somebody has asked for their end
         self._room = (0, float("-inf"))
+        self._ids = _ids()
+        self._recent: deque[Upload] = deque(maxlen=RECENT)
 
     def adopt(self, *, template: str, max_length: int | None) -> None:
         """Go by new settings from the next upload on."""
@@ -94,7 +100,7 @@ class Uploads(Claims):
     ) -> Upload:
         """A new upload, in memory: it has a row from its first commit on (see `Commit.enrol`)."""
         upload = Upload(
-            id=secrets.token_urlsafe(18),
+            id=next(self._ids),
             name=name,
             length=length,
             media_type=media_type,
@@ -113,9 +119,12 @@ class Uploads(Claims):
 
     async def find(self, id: str) -> Upload:
         """The upload with this id, whatever its state.  Raises NotFound."""
-        upload = self._live.get(id) or self._adopt(await self._ledger.find(id))
+        upload = self._live.get(id)
         if upload is None:
-            raise errors.NotFound(f"there is no upload {id}")
+            upload = self._adopt(await self._ledger.find(id))
+            if upload is None:
+                raise errors.NotFound(f"there is no upload {id}")
+            self._recent.append(upload)
         return upload
 
     async def find_key(self, owner: str, key: str) -> Upload | None:
@@ -262,6 +271,14 @@ class Uploads(Claims):
                 await self._end(upload)
                 count += 1
         return count
+
+
+def _ids() -> Iterator[str]:
+    """New ids of 144 random bits, drawn many at a time: they are a twentieth of a small upload."""
+    while True:
+        drawn = secrets.token_bytes(256 * 18)
+        for at in range(0, len(drawn), 18):
+            yield urlsafe_b64encode(drawn[at : at + 18]).decode("ascii")
 
 
 def _subject(upload: Upload) -> str:

@@ -13,7 +13,7 @@ NOW = 1_700_000_000
 def asked(*lines: tuple[str, str], method: str = "GET", file: Published = FILE) -> Plan:
     """The plan for a request with *lines*."""
     received = [(name.lower().encode(), value.encode()) for name, value in lines]
-    return plan(method, received, file, boundary="b", now=NOW)
+    return plan(method, received, file, boundary=lambda: "b", now=NOW)
 
 
 def test_the_whole_file_comes_with_all_that_is_needed_to_ask_again() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from uploadd.errors import PreconditionFailed, RangeNotSatisfiable, UploadError
@@ -37,11 +38,13 @@ class Plan(NamedTuple):
     """The refusal, if it is one; *headers* then go with it."""
 
 
-def plan(method: str, received: Received, published: Published, *, boundary: str, now: int) -> Plan:
+def plan(
+    method: str, received: Received, published: Published, *, boundary: Callable[[], str], now: int
+) -> Plan:
     """The answer to *method*, GET or HEAD, with the fields *received*, at *now* epoch seconds.
 
     The body is what a GET gets; to HEAD the same is said and nothing of it is sent.  *boundary*
-    is for a body of several ranges and must be random.
+    gives something random, for a body of several ranges.
     """
     received = list(received)
     etag = conditional.entity_tag(published.id)
@@ -64,7 +67,7 @@ def plan(method: str, received: Received, published: Published, *, boundary: str
         )
     described = [*content.headers(published.name, published.media_type), *validators]
     if len(selection.spans) > 1:
-        return _several(described, selection.spans, published.length, boundary)
+        return _several(described, selection.spans, published.length, boundary())
     return _one(selection.status, described, selection.spans[0], published.length)
 
 

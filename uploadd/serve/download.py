@@ -28,7 +28,7 @@ async def serve_file(
             exchange.head.method,
             exchange.head.fields,
             published,
-            boundary=secrets.token_hex(16),
+            boundary=_boundary,
             now=int(exchange.now()),
         )
         if plan.error is not None:
@@ -41,3 +41,7 @@ async def serve_file(
             for piece in plan.body
         ]
         await exchange.stream_answer(plan.status, plan.headers, pieces)
+
+
+def _boundary() -> str:
+    return secrets.token_hex(16)
