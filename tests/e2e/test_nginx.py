@@ -30,24 +30,28 @@ def free_port() -> int:
 class Nginx:
     """nginx in front of *daemon*; `point_to` it again after a restart on another port."""
 
-    def __init__(self, folder: Path, sample: str, *, tls: bool = False) -> None:
+    def __init__(
+        self, folder: Path, sample: str, *, tls: bool = False, log: str = "access_log off;"
+    ) -> None:
         self.port = free_port()
+        self._log = log
         self._folder, self._sample = folder, sample
         self._listen = f"127.0.0.1:{self.port}{' ssl' if tls else ''}"
         binary = shutil.which("nginx") or "/usr/sbin/nginx"
         self._command = [binary, "-c", str(folder / "nginx.conf"), "-e", "stderr"]
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, backend: int) -> None:
-        """Run it with *backend* behind it."""
+    def start(self, backend: int | Path) -> None:
+        """Run it with *backend* behind it, a port of this host or a unix socket."""
+        behind = f"unix:{backend}" if isinstance(backend, Path) else f"127.0.0.1:{backend}"
         text = self._sample.replace("listen 80;", f"listen {self._listen};")
-        text = text.replace("127.0.0.1:8080", f"127.0.0.1:{backend}")
+        text = text.replace("127.0.0.1:8080", behind)
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         paths = "".join(f"{kind}_temp_path {self._folder}/{kind};" for kind in kinds)
         user = "user root;" if os.geteuid() == 0 else ""
         (self._folder / "nginx.conf").write_text(
             f"{user} daemon off; pid {self._folder}/pid; worker_processes 1;\n"
-            f"events {{}}\nhttp {{ access_log off; {paths}\n{text}\n}}\n"
+            f"events {{}}\nhttp {{ {self._log} {paths}\n{text}\n}}\n"
         )
         self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
         while True:
