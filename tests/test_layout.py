@@ -24,7 +24,7 @@ RINGS: tuple[tuple[str, ...], ...] = (
     ("protocol",),
     (
         *("store", "ledger", "latest", "watch", "hooks", "auth", "systemd", "metrics"),
-        *("allocator", "budget", "rows", "database", "archive"),
+        *("allocator", "budget", "rows", "database", "archive", "tally", "lines"),
     ),
     ("commit", "work", "claim", "claims", "digests", "uploads", "recovery"),
     ("intake", "assembling"),
@@ -32,7 +32,7 @@ RINGS: tuple[tuple[str, ...], ...] = (
     ("listening", "ports", "standing"),
     ("reloading", "folder"),
     ("permissions",),
-    ("parts",),
+    ("parts", "seeing"),
     ("daemon",),
     ("doctor",),
     ("commands",),

@@ -164,7 +164,6 @@ class Assembling:
                     await self._uploads.room_for(upload.length)
                 await self._copy_all(claim, parts)
                 await self._uploads.complete(upload, claim=claim)
-                log.info("put together %s, %d bytes", upload.id, upload.length)
         finally:
             self._uploads.release(claim)
         if isinstance(claim.ended, StoreError):  # else somebody has ended it, and knows

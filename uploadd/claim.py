@@ -12,6 +12,7 @@ import trio
 
 from uploadd.errors import UploadError
 from uploadd.protocol.upload import Run, Upload
+from uploadd.tally import NO_WAY, Way
 
 QUIET: Final = 1.0
 """Seconds without a byte after which a holder is not left alone by who means to go on; those in
@@ -46,7 +47,12 @@ class Claim:
     """Somebody waits for the end of a step."""
     ended: UploadError | None = None
     released: trio.Event = field(default_factory=trio.Event)
+    way: Way = NO_WAY
+    """By which its bytes come."""
+    on_durable: Callable[[str, float], None] = lambda wire, seconds: None
+    """Told how many seconds after they came bytes were durable."""
     _working: int = field(default=0, init=False)
+    _came: tuple[int, float] | None = field(default=None, init=False)
 
     def stop(self, error: UploadError) -> None:
         """Tell the holder to let go, because of *error*; the first reason counts."""
@@ -84,6 +90,12 @@ class Claim:
             self._working -= 1
             self.heard = trio.current_time()
 
+    def came(self) -> None:
+        """Bytes came, and `run` knows of them."""
+        self.heard = trio.current_time()
+        if self._came is None:  # of those behind it nobody is told: a sample is enough
+            self._came = (self.run.received, self.heard)
+
     async def catch_up(self) -> None:
         """Wait until the bytes that are moving now are written: a step of them at most."""
         if self._moves:
@@ -100,6 +112,9 @@ class Claim:
     def moved(self) -> None:
         """Tell the holder that the durable offset, the state or what is written has changed."""
         self.heard = trio.current_time()  # until now it waited for us
+        if self._came is not None and self.upload.offset >= self._came[0]:
+            self.on_durable(self.way.wire, self.heard - self._came[1])
+            self._came = None
         self._call(self.on_move)
 
     def _call(self, tell: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -18,8 +19,10 @@ from uploadd.errors import StoreError, UploadError
 from uploadd.protocol.seen import Glance
 from uploadd.protocol.upload import Input, Run, State, Upload
 from uploadd.store.contract import Store
+from uploadd.tally import NO_WAY, Tally, Way
 from uploadd.watch import Watch
 
+log = logging.getLogger("uploadd.upload")
 LET_GO: Final = 1.0
 """Seconds that an old holder has to be released in; after that it is stuck in the disk."""
 FLUSHED: Final = 10.0
@@ -43,6 +46,7 @@ class Claims(ABC):
         self._pins: Counter[str] = Counter()
         self._checking: Counter[str] = Counter()
         self.watch = Watch(self._glance)
+        self.tally = Tally()
         self.interruptible: set[Claim] = set()
         """Claims whose holders can go on later: a daemon that stops need not wait for them."""
         commit.moved, commit.failed = self._moved, self._failed
@@ -60,17 +64,20 @@ class Claims(ABC):
         on_fault: Callable[[Exception], None],
         *,
         at: int | None = None,
+        way: Way = NO_WAY,
     ) -> Claim:
         """Become the newest claim of *upload*, see `Claim`: every older one is told to let go.
 
         *at*: where the new one means to go on.  If the holder is beyond, nobody is told anything.
+        *way*: by which its bytes will come.
         Call `settle` before the first byte, and `release` in any case.
         Raises Gone, OffsetMismatch, or Conflict while it is being published or ended.
         """
         if upload.id in self._ending:
             raise errors.Conflict(f"the end of upload {upload.id} is not written down yet")
         upload.check(Input.CLAIM)
-        claim = Claim(upload, on_stop, on_move, on_fault)
+        claim = Claim(upload, on_stop, on_move, on_fault, way=way)
+        claim.on_durable = self.tally.waited
         claim.settled = partial(self.commit.is_settled, upload)
         older = self._claims.setdefault(upload.id, [])
         if at is not None and older and older[-1].is_beyond(at):
@@ -79,6 +86,7 @@ class Claims(ABC):
         for rival in list(older):
             rival.stop(errors.TakenOver(f"a newer claim has taken upload {upload.id}"))
         older.append(claim)
+        self.tally.claimed(upload, way)
         return claim
 
     def holder(self, upload: Upload) -> Claim | None:
@@ -96,6 +104,7 @@ class Claims(ABC):
         """Open the run of a claim on an upload that was just created: nothing is to wait for."""
         claim.upload.fence += 1
         claim.run = self._run(claim.upload)
+        self.tally.created[claim.way.wire] += 1
         self.watch.moved(claim.upload)
 
     async def settle(self, claim: Claim) -> None:
@@ -113,6 +122,7 @@ class Claims(ABC):
         upload.move(Input.CLAIM)
         upload.fence += 1
         claim.run = self._run(upload)
+        self.tally.resumed[claim.way.wire] += upload.offset > 0 and claim.way is not NO_WAY
         self.watch.moved(upload)
 
     async def retrieve(self, upload: Upload, *, ends: bool) -> None:
@@ -169,6 +179,7 @@ class Claims(ABC):
         upload = claim.upload
         claims = self._claims[upload.id]
         claims.remove(claim)
+        self.tally.received[claim.way.wire] += claim.run.received - claim.run.start
         if not claims:
             del self._claims[upload.id]
             self.watch.moved(upload)
@@ -179,11 +190,37 @@ class Claims(ABC):
     def _moved(self, upload: Upload) -> None:
         if not self.commit.is_ending(upload):  # else that was of a batch before its end
             self._ending.pop(upload.id, None)
+        if upload.state is State.PUBLISHED:
+            self._ended(upload)
         self.watch.moved(upload)
         for claim in list(self._claims.get(upload.id, ())):
             claim.moved()
         for event in self._movements.pop(upload.id, ()):
             event.set()
+
+    def _ended(self, upload: Upload) -> None:
+        """Count how *upload* has ended, and say so in the one line that there is of it."""
+        self.tally.ended(upload, self._now())
+        way, seconds = self.tally.way(upload), self._now() - upload.created
+        log.info(
+            "%s%s %s, %d bytes, %.1f s after it began",
+            *(way.id and f"{way.id} ", upload.state.value, upload.id, upload.offset, seconds),
+            extra={
+                "uploadd": {
+                    "upload_id": upload.id,
+                    "event": upload.state.value,
+                    "protocol": way.wire,
+                    "request_id": way.id,
+                    "size_b": upload.offset,
+                    "duration_s": round(seconds, 3),
+                }
+            },
+        )
+
+    def moving(self) -> Iterator[Claim]:
+        """The claims that bytes come by now."""
+        for claims in self._claims.values():
+            yield from claims
 
     def _glance(self, upload: Upload) -> Glance:
         """What those who watch *upload* see of it beside what is durable."""
@@ -230,6 +267,7 @@ class Claims(ABC):
                     self._movements.pop(upload.id, None)
 
     def _failed(self, upload: Upload, error: UploadError) -> None:
+        self.tally.store_errors[error.code] += 1
         error.offset = upload.offset  # the copy is ours
         for claim in list(self._claims.get(upload.id, ())):
             claim.stop(error)

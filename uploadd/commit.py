@@ -61,8 +61,8 @@ class Commit:
         self._flushed: list[Work] = []  # alone; the next batch remembers them
         self._leftovers = Leftovers()
         self._in_batch: frozenset[str] = frozenset()
-        self._drained = trio.Event()
-        self._full = False
+        self._drained, self._full = trio.Event(), False
+        self.stored = 0  # bytes that have become durable
 
     # --- verbs ----------------------------------------------------------------------------
 
@@ -233,7 +233,7 @@ class Commit:
             self._no_room(writing, error)
             return
         for work in writing:
-            work.upload.hold(work.newly)
+            self.stored += work.upload.hold(work.newly)
             work.upload.enrolled = True
         for owner, notice in entries.notices:
             self.noted(owner, notice)
@@ -283,7 +283,7 @@ class Commit:
     def mark_published(self, upload: Upload, published: Published) -> None:
         """Note that *upload* is under its name; the next batch writes it down, unhurried."""
         upload.published, upload.identity = published, published.identity
-        upload.hold(NOTHING.add(0, upload.length or 0))
+        self.stored += upload.hold(NOTHING.add(0, upload.length or 0))
         upload.move(Input.PUBLISH)
         after = self._agenda.work(upload)
         after.save = after.remove = True

@@ -40,16 +40,20 @@ from uploadd.parts import parts, rules
 from uploadd.permissions import Permissions
 from uploadd.recovery import Report, recover
 from uploadd.reloading import Reloading
+from uploadd.seeing import Seeing, admin_listeners
 from uploadd.serve.connection import FrontDoor
 from uploadd.standing import Standing
 from uploadd.store.file import FileStore
 from uploadd.systemd import Notifier, passed
+from uploadd.tally import Tally
 from uploadd.uploads import Uploads
 
 log = logging.getLogger("uploadd")
 LOOK_INTERVAL: Final = 1.0
 SWEEP_INTERVAL: Final = 60.0
 RECONNECT_AFTER: Final = 1.0
+ADMIN: Final = "admin"
+"""Name of sockets for operators."""
 HTTP: Final = frozenset({"http", "unknown", ""})
 """Names of sockets for peers; systemd calls one so that nobody named, or after its unit."""
 
@@ -84,7 +88,10 @@ async def _serve(
     most, growing = shares(raise_limit())
     # Listening first: who comes while the store recovers waits, and a port that is taken is told
     # before anything is touched.
-    async with _listening(config) as listeners, _opened(config, growing) as uploads:
+    async with (
+        _listening(config) as (listeners, admin),
+        _opened(config, growing) as uploads,
+    ):
         local = is_local(listeners)
         budget = Budget(config.limits.memory, config.limits.max_chunk)
         assembling = Assembling(uploads)
@@ -96,30 +103,37 @@ async def _serve(
             await services.start(uploads.commit.run)
             await services.start(assembling.run)
             await services.start(uploads.watch.run)
-            services.start_soon(_keep_alive, door)
+            services.start_soon(_keep_alive, door, uploads.tally)
             services.start_soon(permissions.keep_fresh)
             services.start_soon(_expire, uploads, reloading)
             await services.start(reloading.run, standing)
+            listening = Listening(door, most)
+            seeing = Seeing(uploads, door, listening, reloading, budget, version=__version__)
+            await services.start(seeing.run, admin)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 on_ready(base_url(listeners[0]))
                 await standing.serving(listeners, uploads, lambda: reloading.failure)
-                await _converse(door, listeners, signals, standing, most)
+                await _converse(door, listening, listeners, signals, standing)
             await assembling.stop()
             await uploads.commit.drain()
             services.cancel_scope.cancel(reason="stopped")
 
 
 @asynccontextmanager
-async def _listening(config: Config) -> AsyncIterator[list[trio.SocketListener]]:
-    """The sockets that systemd hands over, or else those of the configuration."""
+async def _listening(
+    config: Config,
+) -> AsyncIterator[tuple[list[trio.SocketListener], list[trio.SocketListener]]]:
+    """The sockets for peers and for operators: of systemd, or else of the configuration."""
     handed = passed(os.environ)
+    for_operators = handed.pop(ADMIN, [])
     if handed:
         log.info("systemd has opened the sockets: server.host and server.port are not used")
         listeners = adopt(_for_peers(handed))
     else:
         listeners = await listen(config.server.host, config.server.port)
     try:
-        yield listeners
+        async with admin_listeners(config.admin.listen, for_operators) as admin:
+            yield listeners, admin
     finally:
         for listener in listeners:
             await trio.aclose_forcefully(listener)
@@ -131,7 +145,7 @@ def _for_peers(handed: Mapping[str, list[socket.socket]]) -> list[socket.socket]
         if name not in HTTP and not name.endswith(".socket"):
             raise CannotStart(
                 f'systemd hands over a socket named "{name}", and there is no use for it',
-                "FileDescriptorName=http in the socket unit",
+                "FileDescriptorName=http in the socket unit, or admin",
                 os.EX_CONFIG,
             )
     return [one for sockets in handed.values() for one in sockets]
@@ -210,24 +224,25 @@ async def _expire(uploads: Uploads, reloading: Reloading) -> None:
         await trio.sleep(min(SWEEP_INTERVAL, keep, notices))
 
 
-async def _keep_alive(door: FrontDoor) -> None:
+async def _keep_alive(door: FrontDoor, tally: Tally) -> None:
     """One task that looks after all sessions."""
     while True:
-        await trio.sleep(LOOK_INTERVAL)
+        due = trio.current_time() + LOOK_INTERVAL
+        await trio.sleep_until(due)
         now = trio.current_time()
+        tally.loop_lag = now - due
         for session in list(door.sessions):
             session.look_after(now)
 
 
 async def _converse(
     door: FrontDoor,
+    listening: Listening,
     listeners: list[trio.SocketListener],
     signals: AsyncIterator[int],
     standing: Standing,
-    most: int,
 ) -> None:
-    """Take up to *most* connections until a signal, then drain; a second signal ends it at once."""
-    listening = Listening(door, most)
+    """Take connections until a signal, then drain; a second signal ends it at once."""
     async with trio.open_nursery() as stopping:
         async with trio.open_nursery() as conversations:
             async with trio.open_nursery() as accepting:

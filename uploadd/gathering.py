@@ -38,6 +38,7 @@ def read_config(
     """
     sources = Sources(
         state=environment.get("STATE_DIRECTORY", "").rpartition(":")[2],  # the last is for files
+        runtime=environment.get("RUNTIME_DIRECTORY", "").partition(":")[0],
         files=files(path) if path is not None else (),
         credentials=credentials(environment.get("CREDENTIALS_DIRECTORY")),
         environment=environment,

@@ -68,7 +68,7 @@ class Intake:
             raise self.claim.ended
         assert not self._closed
         pieces = accept(self.claim.upload, self.claim.run, at, len(data)) or [(at, at)]
-        self.claim.heard = trio.current_time()
+        self.claim.came()
         view = memoryview(data)
         for start, end in pieces[:-1]:
             self._waiting.append(_Chunk(start, view[start - at : end - at], end))

@@ -10,12 +10,11 @@ import resource
 import socket
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
 from uploadd import ports
-from uploadd.serve.connection import FrontDoor
 from uploadd.store.descriptors import MANY
 
 log = logging.getLogger("uploadd")
@@ -125,11 +124,18 @@ def raise_limit() -> int:
     return hard
 
 
+class Door(Protocol):
+    """Where connections lead to."""
+
+    async def serve(self, stream: trio.SocketStream, /) -> None:
+        """Converse on *stream* until it ends, and close it.  Raises nothing but Cancelled."""
+
+
 class Listening:
     """Accepts up to *limit* connections; the excess is closed at once, without a task."""
 
-    def __init__(self, door: FrontDoor, limit: int) -> None:
-        self._door, self._limit, self._open = door, limit, 0
+    def __init__(self, door: Door, limit: int) -> None:
+        self._door, self._limit, self.open = door, limit, 0
 
     async def accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
         async with listener:
@@ -142,15 +148,15 @@ class Listening:
                     log.warning("cannot accept: %s", error.strerror)
                     await trio.sleep(0.1)
                     continue
-                if self._open >= self._limit:
-                    log.warning("%d connections are open: one more was closed", self._open)
+                if self.open >= self._limit:
+                    log.warning("%d connections are open: one more was closed", self.open)
                     await trio.aclose_forcefully(stream)
                     continue
-                self._open += 1
+                self.open += 1
                 nursery.start_soon(self._serve, stream)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         try:
             await self._door.serve(stream)
         finally:
-            self._open -= 1
+            self.open -= 1

@@ -143,6 +143,10 @@ class Uploads(Claims):
         found = [self._adopt(upload) for upload, _ in await self._ledger.unfinished()]
         return [upload for upload in found if upload is not None]
 
+    async def unfinished_bytes(self) -> int:
+        """Durable bytes of all that is unfinished.  Raises StoreError."""
+        return await self._ledger.unfinished_bytes()
+
     async def page(self, asked: Listing, owner: str | None) -> Page:
         """As `Archive.page`, with the one object of each upload."""
         found = await self.archive.page(asked, owner)
@@ -242,6 +246,7 @@ class Uploads(Claims):
     async def _end(self, upload: Upload) -> None:
         owner, key, upload.key = upload.owner, upload.key, None
         self._ending[upload.id] = upload
+        self._ended(upload)
         await self.commit.forget(upload)
         if key is not None and self._keys.get((owner, key)) is upload:
             del self._keys[owner, key]

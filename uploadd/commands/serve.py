@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import trio
 
-from uploadd import __version__
+from uploadd import __version__, lines
 from uploadd.commands.options import add_options, configuration, is_quick, tell
 from uploadd.config import Config, ConfigError, Loaded
 from uploadd.daemon import serve
@@ -40,18 +40,17 @@ def _serve(args: argparse.Namespace) -> int:
     if not config.storage.dir:
         print("which folder?\n→ uploadd serve DIR", file=sys.stderr)
         return os.EX_USAGE
-    with _logging(config.log.level.upper()):
+    with _logging(config.log.level.upper(), config.log.format):
         return _run(loaded, None if is_quick(args) else partial(configuration, args))
 
 
 @contextmanager
-def _logging(level: str) -> Iterator[None]:
+def _logging(level: str, form: str) -> Iterator[None]:
     """Write the log from a thread of its own: standard error may block, the loop must not."""
-    told = logging.StreamHandler(sys.stderr)
-    told.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
-    listener = QueueListener(lines, told)
-    logging.root.addHandler(QueueHandler(lines))
+    told = lines.handler(form, sys.stderr, os.environ)
+    waiting: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    listener = QueueListener(waiting, told)
+    logging.root.addHandler(QueueHandler(waiting))
     logging.root.setLevel(level)
     listener.start()
     try:

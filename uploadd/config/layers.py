@@ -27,6 +27,8 @@ class Sources:
 
     state: str = ""
     """The folder that systemd has made for files (``StateDirectory=``), if any."""
+    runtime: str = ""
+    """The one for what ends with the daemon (``RuntimeDirectory=``), if any."""
     files: Sequence[tuple[str, str]] = ()
     """Name and text of each file, the later over the earlier."""
     credentials: Mapping[str, str] = field(default_factory=dict)
@@ -55,6 +57,7 @@ def givens(sources: Sources, sections: Mapping[str, Section]) -> Iterator[Given 
     """All that was given, the last that speaks of a setting counts."""
     return chain(
         from_state(sources.state),
+        from_runtime(sources.runtime),
         *(from_file(text, name, sections) for name, text in sources.files),
         from_credentials(sources.credentials, sections),
         from_environment(sources.environment, sections),
@@ -126,6 +129,12 @@ def meant(word: str, known: Mapping[str, object]) -> str:
 def from_state(folder: str) -> Iterator[Given]:
     if folder:
         yield Given(Place("STATE_DIRECTORY"), ("storage", "dir"), (folder,), in_file)
+
+
+def from_runtime(folder: str) -> Iterator[Given]:
+    if folder:
+        socket = f"unix:{folder}/admin.sock"
+        yield Given(Place("RUNTIME_DIRECTORY"), ("admin", "listen"), (socket,), in_file)
 
 
 def from_credentials(

@@ -36,6 +36,19 @@ class Dialect(Enum):
     FORM = "a form: any number of files in one body"
     RAW = "the body is the file"
 
+    @property
+    def wire(self) -> str:
+        """Its name beside "ws", where uploads are counted."""
+        return _WIRES[self]
+
+
+_WIRES: Final[Mapping[Dialect, str]] = {
+    Dialect.TUS: "tus",
+    Dialect.IETF: "ietf",
+    Dialect.FORM: "form",
+    Dialect.RAW: "put",
+}
+
 
 class _Row(NamedTuple):
     """The first row that fits decides."""

@@ -7,6 +7,7 @@ answer are text.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
@@ -14,6 +15,9 @@ from typing import Final
 from uploadd.errors import UploadError
 from uploadd.protocol.answers import answer, problem
 from uploadd.protocol.dates import format_date
+from uploadd.protocol.heads import Head
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 Received = Iterable[tuple[bytes, bytes]]
 Field = tuple[str, str]
@@ -64,6 +68,19 @@ def complete(
     if close:
         added.append(("Connection", "close"))
     return [*given, *added]
+
+
+def request_name(head: Head) -> str | None:
+    """How the client calls this request, if it does, in words that a log can take."""
+    named = head.values(b"x-request-id")
+    if len(named) != 1 or not _REQUEST_ID.fullmatch(named[0]):
+        return None
+    return named[0].decode("ascii")
+
+
+def naming(name: str | None) -> list[Field]:
+    """What says to a client how it has called its request."""
+    return [("X-Request-ID", name)] if name else []
 
 
 def problem_document(error: UploadError, request_id: str) -> tuple[int, list[Field], bytes]:

@@ -181,9 +181,13 @@ class Upload:
             raise errors.LengthConflict(f"upload {self.id} has {here} bytes, more than {length}")
         self.length = length
 
-    def hold(self, extents: Extents) -> None:
-        """Say that *extents* are durable and remembered: the only way that `offset` moves."""
-        self.held = self.held.union(extents)
+    def hold(self, extents: Extents) -> int:
+        """Say that *extents* are durable and remembered: the only way that `offset` moves.
+
+        Returns how many bytes that is news of.
+        """
+        before, self.held = self.held.total, self.held.union(extents)
+        return self.held.total - before
 
     def complete(self, newly: Extents = NOTHING) -> None:
         """Declare the whole received, *newly* being durable but not remembered yet.

@@ -22,6 +22,7 @@ from uploadd.errors import StoreError, UploadError
 from uploadd.protocol.upload import Upload, accept
 from uploadd.serve.exchange import IDLE, Exchange
 from uploadd.store.contract import Pulls
+from uploadd.tally import Way
 from uploadd.uploads import Uploads
 
 SLICE: Final = 16 << 20
@@ -66,7 +67,7 @@ class Holder:
 
 @asynccontextmanager
 async def holding(
-    uploads: Uploads, upload: Upload, *, at: int | None = None, patient: bool = False
+    uploads: Uploads, upload: Upload, way: Way, *, at: int | None = None, patient: bool = False
 ) -> AsyncIterator[tuple[Claim, Holder]]:
     """Have the claim on *upload* while the block runs; *at*: where its next byte must be.
 
@@ -74,7 +75,7 @@ async def holding(
     Raises OffsetMismatch, Gone, HolderStuck, and what the claim was lost for.
     """
     holder = Holder()
-    claim = uploads.contend(upload, holder.on_stop, holder.on_move, holder.on_fault, at=at)
+    claim = uploads.contend(upload, holder.on_stop, holder.on_move, holder.on_fault, at=at, way=way)
     if not patient:
         uploads.interruptible.add(claim)
     try:
@@ -108,7 +109,7 @@ class Writer:
         """Write what follows.  Raises LengthExceeded, StoreError: a prefix may count."""
         upload, run, at = self._upload, self._run, self._run.received
         pieces = accept(upload, run, at, len(data))
-        self._claim.heard = trio.current_time()
+        self._claim.came()
         whole = at == 0 and upload.length == run.received
         view = memoryview(data)
         self._share.take(len(data))
@@ -270,7 +271,7 @@ class Body(Writer):
         finally:
             claim.caught_up()
         if pulled.moved:
-            claim.heard = trio.current_time()
+            claim.came()
             self._uploads.commit.wrote(upload)
         if pulled.ended and pulled.moved < left:
             raise trio.BrokenResourceError("the peer closed in the middle of its body")

@@ -18,7 +18,7 @@ from uploadd import errors
 from uploadd.assembling import Assembling
 from uploadd.budget import Budget
 from uploadd.errors import UploadError
-from uploadd.protocol import cors, credentials, dialects, pages
+from uploadd.protocol import cors, credentials, dialects, fields, pages
 from uploadd.protocol.heads import Head, HeadGate
 from uploadd.protocol.origins import check_foreign, check_host
 from uploadd.protocol.routes import allowed, route
@@ -50,8 +50,9 @@ class FrontDoor:
         self._uploads, self._budget, self._rules, self._version = uploads, budget, rules, version
         self.failures = 0
         """Conversations that ended by an error of ours."""
-        self._draining = False
         self._advice = Advice()
+        self.draining = False
+        """Whether it takes nothing new."""
         self._name, self._numbers = secrets.token_hex(4), count(1)
         self._idle: set[trio.CancelScope] = set()
         self._data = trio.CapacityLimiter(16)
@@ -76,7 +77,7 @@ class FrontDoor:
 
     def drain(self, reconnect_after: float, deadline: float) -> None:
         """Begin nothing new, and ask every session to come back; seconds from now."""
-        self._draining = True
+        self.draining = True
         for scope in self._idle:
             scope.cancel(reason="draining")
         self._conversations.drain()
@@ -99,7 +100,7 @@ class FrontDoor:
     async def _converse(self, stream: trio.abc.HalfCloseableStream) -> None:
         """One request after another, in order."""
         gate = HeadGate()
-        while not self._draining:
+        while not self.draining:
             request_id = f"{self._name}-{next(self._numbers):x}"
             try:
                 head = await self._head(stream, gate)
@@ -110,13 +111,25 @@ class FrontDoor:
                 return
             if head is None:
                 return
+            name = fields.request_name(head)
+            request_id = name or request_id
             if await self._sockets.serve(stream, gate, head, request_id):
                 return
             exchange = Exchange(stream, head, request_id, behind=gate.take(), data=self._data)
-            await self._answer(exchange, head)
+            exchange.named = fields.naming(name)
+            began = trio.current_time()
+            try:
+                await self._answer(exchange, head)
+            finally:
+                self._count(exchange, trio.current_time() - began)
             if not exchange.reusable or asks_for_upgrade(head):
                 return
             gate.feed(exchange.leftover)
+
+    def _count(self, exchange: Exchange, seconds: float) -> None:
+        tally = self._uploads.tally
+        tally.answered(exchange.head.method, exchange.status, seconds)
+        tally.sent += exchange.sent
 
     async def _head(self, stream: trio.abc.Stream, gate: HeadGate) -> Head | None:
         """The next head; None when the peer has ended, or says nothing more.
@@ -170,17 +183,18 @@ class FrontDoor:
     async def _refuse(self, exchange: Exchange, head: Head, error: UploadError) -> None:
         """Say *error* in the dialect of *head*."""
         self._advice.give(error, head, exchange.stream, self._rules)
+        self._uploads.tally.refused(error)
         exchange.common = cors.fields(head, self._rules.origins)
-        if self._draining:
+        if self.draining:
             exchange.body_lost()  # its rest is not waited for
-        status, fields, body = dialects.refused(
+        status, told, body = dialects.refused(
             error, exchange.request_id, head, max_length=self._rules.max_length
         )
-        fields += credentials.challenge_for(error)
+        told += credentials.challenge_for(error)
         if _is_about_method(error):
             others = [method for method in allowed(head.target) if method != head.method]
-            fields += pages.allow(others)
-        await exchange.answer(status, fields, body)
+            told += pages.allow(others)
+        await exchange.answer(status, told, body)
 
 
 def _is_about_method(error: UploadError) -> bool:

@@ -12,10 +12,12 @@ import trio
 from uploadd.auth import NOBODY
 from uploadd.errors import BadRequest, TooSlow, UploadError
 from uploadd.protocol import fields, framing
+from uploadd.protocol.dialects import spoken
 from uploadd.protocol.fields import Field
 from uploadd.protocol.framing import Pieces, RequestBody
 from uploadd.protocol.heads import Head
 from uploadd.serve.outlet import LINGER_SECONDS, FileSpan, linger, outlet
+from uploadd.tally import Way
 
 __all__ = ["Exchange", "FileSpan", "linger"]
 
@@ -53,6 +55,8 @@ class Exchange:
         self.now = now
         self.common: Sequence[Field] = ()
         """Fields that go with every final answer."""
+        self.named: Sequence[Field] = ()
+        """The client's own name of this request, said again."""
         self.who = NOBODY
         """Who asks."""
         self._body = RequestBody(head)
@@ -62,8 +66,17 @@ class Exchange:
         self._begun = self._over = False  # the final answer
         self._last = not framing.may_follow(head)  # nothing follows on this connection
         self._lost = False
+        self.status = 0
+        """Of the final answer; 0 before it."""
+        self.sent = 0
+        """Bytes that were sent piece by piece."""
         if behind:
             self._feed(behind)
+
+    @property
+    def way(self) -> Way:
+        """By which its body comes."""
+        return Way(spoken(self.head).wire, self.request_id)
 
     # --- the request's body ---------------------------------------------------------------
 
@@ -230,16 +243,21 @@ class Exchange:
     def _answer_head(
         self, status: int, headers: Iterable[Field], length: int | None, unread: int | None
     ) -> bytes:
-        self._begun = True
+        self._begun, self.status = True, status
         self._last = self._last or unread is None or unread > DRAIN_BYTES
         completed = fields.complete(
-            [*headers, *self.common], status=status, now=self.now(), length=length, close=self._last
+            [*headers, *self.common, *self.named],
+            status=status,
+            now=self.now(),
+            length=length,
+            close=self._last,
         )
         return framing.answer_head(status, completed)
 
     async def _send_piece(self, piece: bytes | FileSpan, form: Pieces) -> None:
         if not len(piece):
             return
+        self.sent += len(piece)
         before, behind = form.around(len(piece))
         for part in (before, piece, behind):
             await self._send(part)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from contextlib import AsyncExitStack, suppress
 from typing import Protocol
 
@@ -22,8 +21,6 @@ from uploadd.serve.appending import Pace, Writer, holding
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.verbs import CANCEL_SECONDS
 from uploadd.uploads import Uploads
-
-log = logging.getLogger("uploadd.upload")
 
 
 class _File:
@@ -147,8 +144,9 @@ class FormUpload:
     async def _open(
         self, event: FileBegins, upload: Upload, share: Share, claims: AsyncExitStack
     ) -> None:
+        way = self._exchange.way
         claim, holder = await claims.enter_async_context(
-            holding(self._uploads, upload, patient=True)
+            holding(self._uploads, upload, way, patient=True)
         )
         writer = Writer(self._uploads, claim, holder, share)
         self._files.append(_File(event, claim, writer, self._uploads.digests))
@@ -174,9 +172,6 @@ class FormUpload:
             await self._uploads.complete(file.upload, claim=file.claim)
         except UploadError as error:
             self._failed.append(error)
-            return
-        id = self._exchange.request_id
-        log.info("%s published %s, %d bytes", id, file.upload.id, file.upload.length)
 
     async def _throw_away(self) -> None:
         """All at once: one batch."""

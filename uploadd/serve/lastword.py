@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-
 from uploadd.errors import GoneReason, UploadError
 from uploadd.protocol import pages
 from uploadd.protocol.answers import answer
 from uploadd.protocol.upload import Upload
 from uploadd.protocol.wsmessages import Digest
 from uploadd.serve.voice import Voice
-
-log = logging.getLogger("uploadd.upload")
 
 
 class Telling:
@@ -36,6 +32,7 @@ class Telling:
 
     def refuse(self, error: UploadError, upload: Upload | None, *, owed: bool) -> None:
         """Say *error*; *owed*: the ref was cancelled, and gets a last word of its own."""
+        self._session.uploads.tally.refused(error)
         final = answer(error).final
         if upload is not None and not final:
             error.offset = upload.offset  # the newest
@@ -58,7 +55,6 @@ class Telling:
         self._session.machine.done(self._ref, upload.id, _url(upload), length, told)
         self._session.wake_sender()
         self.mute = True
-        log.info("%s published %s, %d bytes", self._session.id, upload.id, length)
 
 
 def _url(upload: Upload) -> str:

@@ -19,8 +19,10 @@ from uploadd.protocol.wsmessages import Begin, Finish
 from uploadd.serve import opening
 from uploadd.serve.lastword import Telling
 from uploadd.serve.voice import Voice
+from uploadd.tally import Way
 
 log = logging.getLogger("uploadd.upload")
+WIRE: Final = "ws"
 CHUNK_COST: Final = 256
 """Bytes of memory that a waiting chunk costs beside its payload."""
 
@@ -201,7 +203,9 @@ class Receiving:
 
     def _contend(self, upload: Upload) -> Claim:
         session = self._session
-        claim = self._uploads.contend(upload, self._on_stop, self._on_move, session.crash)
+        claim = self._uploads.contend(
+            upload, self._on_stop, self._on_move, session.crash, way=Way(WIRE, session.id)
+        )
         claim.held_back = lambda: not session.share.may_read
         return claim
 

@@ -65,6 +65,7 @@ class Sockets:
             token = self._token(head, upgrade)
         except UploadError as error:
             self._advice.give(error, head, stream, self._rules)
+            self._uploads.tally.refused(error)
             extra = pages.upgrade_required() if _is_about_upgrade(error) else []
             extra += credentials.challenge_for(error)
             await last_word(stream, request_id, head.method).refuse(error, extra)
@@ -164,6 +165,7 @@ class Sockets:
             raise
         finally:
             self.sessions.discard(session)
+        self._uploads.tally.closed[farewell.code] += 1
         await messages.close(farewell.code, farewell.reason)
 
 

@@ -85,7 +85,7 @@ class Verbs:
         trailer: Trailer | None,
     ) -> None:
         patient = not ask.resumable
-        async with holding(self._uploads, upload, patient=patient) as (claim, holder):
+        async with holding(self._uploads, upload, exchange.way, patient=patient) as (claim, holder):
             if begun is not None or not ask.carries:
                 await self._uploads.commit.remember(upload)
             if begun is not None:
@@ -117,7 +117,7 @@ class Verbs:
     async def _append(
         self, exchange: Exchange, upload: Upload, ask: Append, trailer: Trailer | None
     ) -> None:
-        async with holding(self._uploads, upload, at=ask.offset) as (claim, holder):
+        async with holding(self._uploads, upload, exchange.way, at=ask.offset) as (claim, holder):
             declared = ask.length is not None and upload.length is None
             if ask.length is not None:
                 self._declare(upload, ask.length, claim)
@@ -137,7 +137,7 @@ class Verbs:
         """
         await self._let_finish(upload)
         try:
-            async with holding(self._uploads, upload, at=upload.offset) as (claim, _):
+            async with holding(self._uploads, upload, exchange.way, at=upload.offset) as (claim, _):
                 await self._end(claim, exchange, completes=None)
         except (Conflict, Draining, StoreError) as error:
             if upload.state is not State.PUBLISHED:
@@ -204,4 +204,3 @@ class Verbs:
             if upload.length is None:
                 upload.declare(received, received)
             await self._uploads.complete(upload, claim=claim)
-        log.info("%s published %s, %d bytes", exchange.request_id, upload.id, upload.length)

@@ -121,6 +121,7 @@ class Session:
 
     def fail(self, error: UploadError) -> None:
         """End the session because of *error*: its uploads keep what was taken."""
+        self.uploads.tally.refused(error)
         self.machine.fail(error)
         self.wake_sender()
 

@@ -201,6 +201,23 @@ def _read_secret(value: object) -> Secret:
     return Secret(text)
 
 
+_LOCAL: Final = r"(127(?:\.[0-9]{1,3}){3}|\[::1\]|localhost):([0-9]{1,5})"
+
+
+def read_address(value: object) -> str:
+    """``127.0.0.1:9180``, ``[::1]:9180`` or ``unix:/path``; of this computer only."""
+    text = read_text(value).strip()
+    if text.startswith("unix:/"):
+        return text
+    if not (
+        found := re.fullmatch(r"(127(?:\.[0-9]{1,3}){3}|\[::1\]|localhost):([0-9]{1,5})", text)
+    ):
+        raise ValueError(f'expected "127.0.0.1:9180" or "unix:/path", not {show(value)}')
+    if int(found[2]) > 65535:
+        raise ValueError(f"{found[2]} is not a port: they end at 65535")
+    return text
+
+
 DURATION: Final = Kind("a duration", read_duration, "7 d")
 RATE: Final = Kind("a rate", read_rate, "10 MB/s")
 FLAG: Final = choice(True, False)
@@ -210,6 +227,7 @@ MODE: Final = Kind("a file mode", read_mode)
 TEMPLATE: Final = Kind("a path with fields", read_template)
 HOST: Final = Kind("a host name", read_host, "files.example.com")
 ORIGIN: Final = Kind("an origin", read_origin, "https://files.example.com")
+ADDRESS: Final = Kind("an address of this computer", read_address, "127.0.0.1:9180")
 SECRET: Final = Kind("a secret", _read_secret, secret=True)
 
 

@@ -21,6 +21,7 @@ from uploadd.settings.kinds import (
     optional,
     size,
 )
+from uploadd.settings.service import Admin, Log
 
 
 @section
@@ -274,19 +275,6 @@ class Timeouts:
 
 
 @section
-class Log:
-    """What is said on standard error."""
-
-    level: Literal["debug", "info", "warning", "error"] = setting(
-        choice("debug", "info", "warning", "error"),
-        "info",
-        "The least important line that is written to standard error: debug, info, warning or"
-        " error.",
-        reloads=True,
-    )
-
-
-@section
 class Config:
     """Every setting, in its section.  ``Config()`` is the defaults."""
 
@@ -296,4 +284,5 @@ class Config:
     durability: Durability = Durability()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    admin: Admin = Admin()
     log: Log = Log()

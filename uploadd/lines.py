@@ -1,0 +1,123 @@
+"""How lines of the log are written: as text, as JSON, or to systemd's journal with fields.
+
+What a line is about beside its words stands in its ``extra={"uploadd": {...}}``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Final, TextIO
+
+JOURNAL: Final = "/run/systemd/journal/socket"
+MOST: Final = 1024
+"""Characters of one field; the words of a line may have more, or a traceback would be cut."""
+PRIORITIES: Final = {
+    logging.DEBUG: 7,
+    logging.INFO: 6,
+    logging.WARNING: 4,
+    logging.ERROR: 3,
+    logging.CRITICAL: 2,
+}
+
+
+def handler(
+    form: str, stream: TextIO, environment: Mapping[str, str], *, journal: str = JOURNAL
+) -> logging.Handler:
+    """What writes lines in this *form*, a value of ``log.format``, to *stream* or the journal."""
+    if form == "journal" or (form == "auto" and leads_to_journal(stream, environment)):
+        return Journal(stream, journal)
+    made = logging.StreamHandler(stream)
+    made.setFormatter(Json() if form == "json" else Text())
+    return made
+
+
+def leads_to_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether systemd has tied *stream* to its journal (systemd.exec(5), ``JOURNAL_STREAM``)."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+class Text(logging.Formatter):
+    """For people."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+
+class Json(logging.Formatter):
+    """One object a line, whatever is in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The object."""
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        told: dict[str, object] = {
+            "time": f"{seconds}.{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _words(record),
+        }
+        told |= dict(_fields(record))
+        return json.dumps(told)
+
+
+class Journal(logging.Handler):
+    """Datagrams of journald's own protocol; what cannot be sent goes to *stream*, as text."""
+
+    def __init__(self, stream: TextIO, path: str) -> None:
+        super().__init__()
+        self._path, self._other = path, logging.StreamHandler(stream)
+        self._other.setFormatter(Text())
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it."""
+        try:
+            self._socket.sendto(entry(record), self._path)
+        except OSError:  # no journal, or a line beyond the size of a datagram
+            self._other.emit(record)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()
+        super().close()
+
+
+def entry(record: logging.LogRecord) -> bytes:
+    """*record* in the protocol of the journal (systemd.io/JOURNAL_NATIVE_PROTOCOL)."""
+    fields = {
+        "MESSAGE": _words(record),
+        "PRIORITY": str(PRIORITIES.get(record.levelno, 6)),
+        "SYSLOG_IDENTIFIER": "uploadd",
+        "LOGGER": record.name,
+    }
+    fields |= {f"UPLOADD_{name.upper()}": str(value) for name, value in _fields(record)}
+    return b"".join(_line(name, value.encode("utf-8", "replace")) for name, value in fields.items())
+
+
+def _line(name: str, value: bytes) -> bytes:
+    if b"\n" not in value:
+        return name.encode() + b"=" + value + b"\n"
+    return name.encode() + b"\n" + struct.pack("<Q", len(value)) + value + b"\n"
+
+
+def _words(record: logging.LogRecord) -> str:
+    """What a line says; a traceback stays with it.  (The queue has put both into the message.)"""
+    return record.getMessage()
+
+
+def _fields(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
+    with suppress(AttributeError):
+        told: Mapping[str, object] = record.uploadd  # type: ignore[attr-defined]
+        for name, value in told.items():
+            if value not in ("", None):
+                yield name, value[:MOST] if isinstance(value, str) else value
