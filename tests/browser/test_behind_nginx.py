@@ -10,7 +10,8 @@ from playwright.sync_api import Browser, Route, WebSocket
 
 from tests.browser.conftest import Opener, Server
 from tests.browser.site import MB, choose, row, says
-from tests.e2e.test_nginx import SAMPLE, Nginx
+from tests.e2e.fronts import Nginx
+from tests.e2e.test_fronts import SAMPLE
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def below() -> str:
 @pytest.fixture
 def address(tmp_path: Path, daemon: Server, strips: bool, below: str) -> Iterator[str]:
     """Where nginx has the page."""
-    lines = SAMPLE.read_text().splitlines()
+    lines = SAMPLE.splitlines()
     if strips:
         without = ("proxy_set_header Upgrade", "proxy_set_header Connection")
         lines = [line for line in lines if not line.strip().startswith(without)]

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.daemon import Daemon
+from tests.e2e.fronts import NAME, Nginx, free_port
+from tests.e2e.test_fronts import SAMPLE
 from tests.e2e.test_mistakes import AS_OTHERS
-from tests.e2e.test_nginx import NAME, SAMPLE, Nginx, free_port
 from uploadd.cli import main
 from uploadd.doctor import proxies, through
 
@@ -77,7 +78,7 @@ def test_nothing_is_wrong_with_nginx_as_shipped(
     tmp_path: Path, daemon: Daemon, doctor: Doctor
 ) -> None:
     """And without any proxy; nothing is left of the questions."""
-    nginx = behind(tmp_path, daemon, SAMPLE.read_text())
+    nginx = behind(tmp_path, daemon, SAMPLE)
     try:
         for url in (daemon.url, f"http://127.0.0.1:{nginx.port}/"):
             code, marks, out = doctor(url)
@@ -93,7 +94,7 @@ def test_each_fault_of_nginx_is_found_with_the_line_that_mends_it(
 ) -> None:
     """One line is taken from the sample, or another put in its place."""
     instead, what, lines = FAULTS[line]
-    sample = SAMPLE.read_text()
+    sample = SAMPLE
     assert line in sample
     nginx = behind(tmp_path, daemon, sample.replace(line, instead))
     try:
@@ -118,7 +119,7 @@ def test_a_scheme_that_gets_lost_is_found(
     files = ["-keyout", str(key), "-out", str(certificate)]
     subprocess.run([*make.split(), *names, *files], check=True, capture_output=True)
     tls = f"ssl_certificate {certificate}; ssl_certificate_key {key}; server_name"
-    sample = SAMPLE.read_text().replace("server_name", tls)
+    sample = SAMPLE.replace("server_name", tls)
     forwarded = "proxy_set_header X-Forwarded-Proto $scheme;"
     for lost in (False, True):
         text = sample.replace(forwarded, "") if lost else sample
@@ -235,7 +236,7 @@ def test_what_is_not_reached_is_told_with_its_reason(
     assert (code, marks) == (1, {"reach": "✗"})
     assert f"{nobody}: Connection refused" in out
     assert doctor(f"{daemon.url}/below")[1] == {"reach": "✗"}
-    sample = SAMPLE.read_text().replace("Host $http_host", "Host other.example")
+    sample = SAMPLE.replace("Host $http_host", "Host other.example")
     nginx = behind(tmp_path, daemon, sample)
     try:
         code, marks, out = doctor(f"http://127.0.0.1:{nginx.port}")

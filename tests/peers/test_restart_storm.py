@@ -21,8 +21,9 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import browser as browser
+from tests.e2e.fronts import Nginx
 from tests.e2e.manager import Manager, can_run
-from tests.e2e.test_nginx import SAMPLE, Nginx
+from tests.e2e.test_fronts import SAMPLE
 from tests.peers.conftest import HERE, VERSIONS, MakeFile
 from tests.peers.installing import node
 from tests.peers.road import Road, road_to
@@ -153,7 +154,7 @@ def test_restarts_in_a_storm_of_uploads_lose_nothing(
 ) -> None:
     """Every one finishes, in the upload that it began; less than 1 % is sent twice; no 502."""
     log = tmp_path / "access.log"
-    nginx = Nginx(tmp_path, SAMPLE.read_text(), log=LOG.format(path=log))
+    nginx = Nginx(tmp_path, SAMPLE, log=LOG.format(path=log))
     with ExitStack() as stack:
         nginx.start(manager.unix)
         stack.callback(nginx.stop)
