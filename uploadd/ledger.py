@@ -29,7 +29,7 @@ from uploadd.database import (
     sync_folder,
 )
 from uploadd.protocol.upload import Upload
-from uploadd.rows import LOOK, Entries, Event, held_of, upload_of, write
+from uploadd.rows import LOOK, Entries, Event, upload_of, write
 from uploadd.store.contract import MediumFailed
 
 T = TypeVar("T")
@@ -174,13 +174,6 @@ class Ledger:
         where = "state IN ('receiving', 'finalizing')"
         found = await self.look(lambda db: db.execute(LOOK + where).fetchall())
         return [upload_of(values) for values in found]
-
-    async def unfinished_bytes(self) -> int:
-        """How many bytes of uploads are durable that are not published."""
-
-        where = "SELECT held FROM uploads WHERE state IN ('receiving', 'finalizing')"
-        found = await self.look(lambda db: db.execute(where).fetchall())
-        return sum(held_of(held).total for (held,) in found)
 
     async def stale(self, before: float) -> list[str]:
         """Ids of uploads that are receiving and of which nothing was remembered since *before*."""

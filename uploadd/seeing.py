@@ -88,7 +88,7 @@ class Seeing:
 
     async def _ledger(self) -> str:
         try:
-            await self._uploads.unfinished_bytes()
+            await self._uploads.archive.unfinished()
         except UploadError as error:
             return error.message
         return ""
@@ -117,7 +117,7 @@ class Seeing:
             )
         unfinished = 0
         with suppress(UploadError), trio.move_on_after(PATIENCE):
-            unfinished = await self._uploads.unfinished_bytes()
+            _, unfinished = await self._uploads.archive.unfinished()
         now = self._now(ready=not any(checks.values()), unfinished=unfinished)
         now.disk = {} if free is None else {self._root: free}
         return self._metrics.page(now)

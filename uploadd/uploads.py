@@ -143,10 +143,6 @@ class Uploads(Claims):
         found = [self._adopt(upload) for upload, _ in await self._ledger.unfinished()]
         return [upload for upload in found if upload is not None]
 
-    async def unfinished_bytes(self) -> int:
-        """Durable bytes of all that is unfinished.  Raises StoreError."""
-        return await self._ledger.unfinished_bytes()
-
     async def page(self, asked: Listing, owner: str | None) -> Page:
         """As `Archive.page`, with the one object of each upload."""
         found = await self.archive.page(asked, owner)

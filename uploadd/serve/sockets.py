@@ -89,6 +89,7 @@ class Sockets:
             if upgrade.plain:
                 raise
             self._advice.give(error, head, stream, self._rules)
+            self._uploads.tally.refused(error)
             share = self._budget.share(joined=False)
             try:
                 await decline(stream, upgrade, share, self._rules, error)
