@@ -111,11 +111,12 @@ class FrontDoor:
                 return
             if head is None:
                 return
-            name = fields.request_name(head)
-            request_id = name or request_id
             if await self._sockets.serve(stream, gate, head, request_id):
                 return
-            exchange = Exchange(stream, head, request_id, behind=gate.take(), data=self._data)
+            name = fields.request_name(head)
+            exchange = Exchange(
+                stream, head, name or request_id, behind=gate.take(), data=self._data
+            )
             exchange.named = fields.naming(name)
             began = trio.current_time()
             try:
