@@ -25,14 +25,23 @@ exec /lib/systemd/systemd --user --log-target=console
 """
 
 
-def can_run() -> str:
-    """Why there can be no such systemd here; empty when there can."""
+def can_mount() -> str:
+    """Why nothing can be mounted here; empty when it can."""
     if os.geteuid() != 0:
         return "only root can mount: sudo"
-    for name in ("/lib/systemd/systemd", "systemctl", "unshare", "nsenter"):
+    if shutil.which("unshare") is None:
+        return "no unshare here: apt install util-linux"
+    mount = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/run"]
+    run = subprocess.run(mount, capture_output=True, text=True, timeout=SECONDS)
+    return run.stderr if run.returncode else ""
+
+
+def can_run() -> str:
+    """Why there can be no such systemd here; empty when there can."""
+    for name in ("/lib/systemd/systemd", "systemctl", "nsenter"):
         if shutil.which(name) is None:
             return f"no {name} here: apt install systemd util-linux"
-    return ""
+    return can_mount()
 
 
 class Manager:

@@ -38,10 +38,11 @@ def doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     return run
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    """One that knows its name."""
-    with Daemon(tmp_path / "store", "--set", f"server.names={NAME}") as daemon:
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One that knows its name; for all tests here, since nothing may be left of any."""
+    folder = tmp_path_factory.mktemp("doctor") / "store"
+    with Daemon(folder, "--set", f"server.names={NAME}") as daemon:
         daemon.start()
         yield daemon
 
@@ -67,10 +68,10 @@ FAULTS = {
 }
 
 
-def behind(tmp_path: Path, daemon: Daemon, sample: str) -> Nginx:
-    """nginx with the configuration *sample* in front of *daemon*."""
+def behind(tmp_path: Path, daemon: Daemon | None, sample: str) -> Nginx:
+    """nginx with the configuration *sample* in front of *daemon*, or of nothing."""
     nginx = Nginx(tmp_path, sample)
-    nginx.start(daemon.address[1])
+    nginx.start(daemon.address[1] if daemon else free_port())
     return nginx
 
 
@@ -243,12 +244,15 @@ def test_what_is_not_reached_is_told_with_its_reason(
         assert (code, marks) == (1, {"name": "✗"})
         assert '[server] names = ["127.0.0.1"]' in out
         assert all(line in out for line in proxies.LOSES_HOST)
-        daemon.kill()
-        code, marks, out = doctor(f"http://127.0.0.1:{nginx.port}")
+    finally:
+        nginx.stop()
+    alone = behind(tmp_path, None, SAMPLE.read_text())
+    try:
+        code, marks, out = doctor(f"http://127.0.0.1:{alone.port}")
         assert (code, marks) == (1, {"reach": "✗"})
         assert "a proxy answers 503: it does not reach uploadd" in out
     finally:
-        nginx.stop()
+        alone.stop()
     assert doctor("ftp://x")[0] == os.EX_USAGE
 
 

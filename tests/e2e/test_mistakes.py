@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import sqlite3
 from http.client import HTTPConnection
@@ -14,6 +13,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.daemon import Daemon
+from tests.e2e.manager import can_mount
 
 AS_OTHERS: Final = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner")
 """To the file system a user as any other, whatever the name is."""
@@ -72,11 +72,10 @@ def test_a_folder_that_is_not_ours_tells_whose_it_is_and_how_to_get_one(tmp_path
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 def test_a_disk_that_is_read_only_is_told_as_such(tmp_path: Path) -> None:
     """The rights would be good, and the hint is the unit's."""
-    if shutil.which("unshare") is None:
-        pytest.skip("no unshare here: apt install util-linux")
+    if reason := can_mount():
+        pytest.skip(reason)
     folder = tmp_path / "store"
     folder.mkdir()
     mounted = f'mount -t tmpfs -o ro none "{folder}" && exec "$@"'

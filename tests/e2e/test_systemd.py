@@ -36,7 +36,7 @@ def manager(systemd: Manager) -> Iterator[Manager]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     systemd.config.write_text("")
-    systemd.install(port=port, WatchdogSec="2", RestartSec="0.1")
+    systemd.install(port=port, RestartSec="0.1")
     yield systemd
     systemd.do("stop", "uploadd.socket", "uploadd.service")
     systemd.run("reset-failed")
@@ -118,6 +118,7 @@ def test_a_reload_takes_a_good_file_and_a_bad_one_is_told_to_who_asked(manager: 
 
 def test_a_process_that_stands_still_is_replaced_and_the_upload_goes_on(manager: Manager) -> None:
     """By the watchdog; who comes meanwhile waits, and nothing acknowledged is lost."""
+    manager.install(port=manager.port, RestartSec="0.1", WatchdogSec="3")
     manager.do("start", "uploadd.socket", "uploadd.service")
     body = os.urandom(100_000)
     path = begun(manager, len(body))

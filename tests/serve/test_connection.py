@@ -30,6 +30,7 @@ from uploadd.protocol.origins import Origin
 from uploadd.serve.advice import MOST
 from uploadd.serve.connection import FrontDoor
 from uploadd.serve.receiving import Receiving
+from uploadd.serve.rules import Rules
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 LOCAL = b"localhost"
@@ -439,6 +440,27 @@ async def test_advice_is_bounded_and_says_nothing_that_cannot_be_done(
             await house.call().ask(head(host=b"h%d.example" % number))
         assert len(advised(caplog)) == MOST
         assert all(text.count("\n") == 1 for text in advised(caplog))
+
+
+@virtual
+async def test_new_rules_count_from_the_next_conversation_on() -> None:
+    """A name, a limit, a timeout; who converses already keeps what they were told."""
+    async with open_house() as house:
+        before = house.call()
+        told = await before.hello()
+        assert told["limits"]["max_length"] is None
+        assert (await house.call().ask(head(host=b"new.example"))).status == 421
+        new = Rules(names=("new.example",), max_length=1000, max_refs=7)
+        house.door.adopt(new)
+        assert house.door.rules is new
+        assert (await house.call().ask(head(host=b"new.example"))).status == 200
+        after = house.call()
+        limits = (await after.hello())["limits"]
+        assert (limits["max_length"], limits["max_refs"]) == (1000, 7)
+        assert len(house.door.sessions) == 2
+        house.door.adopt(Rules(max_sessions=2))
+        refused = await house.call().ask(handshake())
+        assert (refused.status, refused.code) == (429, "too-many")
 
 
 # --- sessions -------------------------------------------------------------------------------------
