@@ -1,4 +1,4 @@
-"""Every setting: declared in ``sections.py``, by ``declare.py``, of the kinds of ``kinds.py``."""
+"""Every setting: in its section below here, by ``declare.py``, of the kinds of ``kinds.py``."""
 
 from uploadd.settings.declare import Section, Setting, sections_of
 from uploadd.settings.kinds import Secret

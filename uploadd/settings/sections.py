@@ -7,49 +7,18 @@ from typing import Literal
 from uploadd.settings.declare import section, setting
 from uploadd.settings.kinds import (
     DURATION,
-    HOST,
     KIB,
     MIB,
     MODE,
-    ORIGIN,
-    SOME_TEXT,
     TEMPLATE,
     TEXT,
     choice,
     count,
-    many,
     optional,
     size,
 )
 from uploadd.settings.service import Admin, Log
-
-
-@section
-class Server:
-    """Where the daemon listens and by which names it is known."""
-
-    host: str = setting(
-        SOME_TEXT,
-        "127.0.0.1",
-        "Address to listen on. As it is, only this computer can connect. Beyond loopback the daemon"
-        " starts only when there are tokens, or access.anonymous says that it needs none.",
-    )
-    port: int = setting(count(0, 65535), 8080, "TCP port; 0 takes a free one and tells which.")
-    names: tuple[str, ...] = setting(
-        many(HOST),
-        [],
-        "Host names that are answered beside localhost, 127.0.0.1 and [::1], without port. A"
-        " request for any other name is refused: a page elsewhere may point its own name at this"
-        " address.",
-        reloads=True,
-    )
-    origins: tuple[str, ...] = setting(
-        many(ORIGIN),
-        [],
-        'Origins, "https://files.example.com", whose pages may upload here beside the daemon\'s'
-        " own.",
-        reloads=True,
-    )
+from uploadd.settings.server import Durability, Server, Timeouts
 
 
 @section
@@ -160,33 +129,6 @@ class Access:
 
 
 @section
-class Durability:
-    """What an acknowledgement means, and when flushing starts by itself."""
-
-    ack: Literal["durable", "written"] = setting(
-        choice("durable", "written"),
-        "durable",
-        'What an acknowledgement means. "durable": survives kill -9 and power loss. "written":'
-        " survives kill -9 only; faster for small files on slow disks.",
-    )
-    flush: Literal["files", "filesystem"] = setting(
-        choice("files", "filesystem"),
-        "files",
-        'What is flushed. "files": each file by itself. "filesystem": all at once, quicker for'
-        " many small uploads, for a disk that nothing else writes to.",
-    )
-    flush_bytes: int = setting(
-        size(least=1),
-        "8 MiB",
-        "Bytes of one upload that are not durable yet and start a flush. Whoever waits for an"
-        " answer never waits for this or for the interval: then the flush starts at once.",
-    )
-    flush_interval: float = setting(
-        DURATION, "200 ms", "Time after the first byte that is not durable until a flush starts."
-    )
-
-
-@section
 class Limits:
     """What one daemon, session or upload may use."""
 
@@ -228,49 +170,6 @@ class Limits:
         "1 MiB",
         "Bytes of the largest chunk, 16 KiB to 16 MiB. Less is granted when many sessions share"
         " memory.",
-    )
-
-
-@section
-class Timeouts:
-    """How long the daemon waits for a peer."""
-
-    head: float = setting(
-        DURATION,
-        "15 s",
-        "From the first byte of a request to the end of its head: slow heads hold connections.",
-        reloads=True,
-    )
-    handshake: float = setting(DURATION, "5 s", "For the WebSocket handshake.", reloads=True)
-    hello: float = setting(
-        DURATION, "5 s", "From the handshake to the client's hello.", reloads=True
-    )
-    message: float = setting(
-        DURATION,
-        "30 s",
-        "From the first byte of a message to its last; it waits in memory until then.",
-        reloads=True,
-    )
-    idle: float = setting(
-        DURATION,
-        "60 s",
-        "Without any byte from the peer. A session that answers pings is not idle.",
-        reloads=True,
-    )
-    ping: float = setting(
-        DURATION,
-        "25 s",
-        "Between the pings that keep a quiet session alive. Shorter than idle, and than the 60 s"
-        " after which nginx and most load balancers end a quiet connection.",
-        reloads=True,
-    )
-    send: float = setting(DURATION, "60 s", "For a peer to take what is sent to it.", reloads=True)
-    stop: float = setting(
-        DURATION,
-        "10 s",
-        "From the signal to stop until sessions that have not ended are cut; what was acknowledged"
-        " is kept and clients go on where they were. Shorter than TimeoutStopSec of the unit.",
-        reloads=True,
     )
 
 
