@@ -11,8 +11,8 @@ A section is a frozen dataclass, a setting one of its fields::
 Everything else follows: the type that the rest of the daemon sees, ``conf/uploadd.toml``,
 ``uploadd config default`` and ``show``, the table in ``docs/configuration.md``, messages about
 mistakes, the names in the environment, and what a reload may change.  To add a setting, write it
-into its section (``sections.py`` has them all) and run ``make settings``.  A section that comes as often as
-the operator likes, ``[hook.NAME]``, stands in ``Config`` as ``hook: Mapping[str, Hook] =
+into its section (``sections.py`` has them all) and run ``make settings``.  A section that comes as
+often as the operator likes, ``[hook.NAME]``, stands in ``Config`` as ``hook: Mapping[str, Hook] =
 repeated(Hook)``.
 """
 

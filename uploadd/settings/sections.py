@@ -17,8 +17,8 @@ from uploadd.settings.kinds import (
     optional,
     size,
 )
-from uploadd.settings.service import Admin, Log
 from uploadd.settings.server import Durability, Server, Timeouts
+from uploadd.settings.service import Admin, Log
 
 
 @section
