@@ -30,7 +30,7 @@ RINGS: tuple[tuple[str, ...], ...] = (
     ("intake", "assembling"),
     ("serve",),
     ("listening", "ports", "standing"),
-    ("reloading", "folder"),
+    ("reloading", "folder", "tls"),
     ("permissions",),
     ("parts", "seeing"),
     ("daemon",),

@@ -36,7 +36,7 @@ from uploadd.listening import (
     raise_limit,
     shares,
 )
-from uploadd.parts import parts, rules
+from uploadd.parts import first_context, parts, rules
 from uploadd.permissions import Permissions
 from uploadd.recovery import Report, recover
 from uploadd.reloading import Reloading
@@ -46,6 +46,7 @@ from uploadd.standing import Standing
 from uploadd.store.file import FileStore
 from uploadd.systemd import Notifier, passed
 from uploadd.tally import Tally
+from uploadd.tls import Encryption
 from uploadd.uploads import Uploads
 
 log = logging.getLogger("uploadd")
@@ -98,7 +99,9 @@ async def _serve(
         permissions = Permissions(config, local=local, public=is_public(listeners))
         told = rules(config, permissions.access)
         door = FrontDoor(uploads, assembling, budget, told, version=__version__)
-        reloading = Reloading(config, read, parts(door, uploads, permissions))
+        encryption = Encryption(door, first_context(config), config.tls.handshake)
+        changing = parts(door, uploads, permissions, encryption)
+        reloading = Reloading(config, read, changing)
         async with trio.open_nursery() as services:
             await services.start(uploads.commit.run)
             await services.start(assembling.run)
@@ -107,13 +110,14 @@ async def _serve(
             services.start_soon(permissions.keep_fresh)
             services.start_soon(_expire, uploads, reloading)
             await services.start(reloading.run, standing)
-            listening = Listening(door, most)
+            listening = Listening(encryption, most)
             seeing = Seeing(uploads, door, listening, reloading, budget, version=__version__)
             await services.start(seeing.run, admin)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                on_ready(base_url(listeners[0]))
-                await standing.serving(listeners, uploads, lambda: reloading.failure)
-                await _converse(door, listening, listeners, signals, standing)
+                on_ready(base_url(listeners[0], tls=encryption.on))
+                failure = lambda: reloading.failure  # noqa: E731
+                await standing.serving(listeners, uploads, failure, tls=encryption.on)
+                await _converse(door, encryption, listening, listeners, signals, standing)
             await assembling.stop()
             await uploads.commit.drain()
             services.cancel_scope.cancel(reason="stopped")
@@ -237,6 +241,7 @@ async def _keep_alive(door: FrontDoor, tally: Tally) -> None:
 
 async def _converse(
     door: FrontDoor,
+    encryption: Encryption,
     listening: Listening,
     listeners: list[trio.SocketListener],
     signals: AsyncIterator[int],
@@ -253,6 +258,7 @@ async def _converse(
             stop_seconds = door.rules.stop
             log.info("stopping; %d sessions are asked to come back", len(door.sessions))
             await standing.stopping()
+            encryption.drain()
             stopping.start_soon(_drain, door, stop_seconds / 2)
             stopping.start_soon(_hurry, signals, conversations.cancel_scope)
             conversations.cancel_scope.deadline = trio.current_time() + stop_seconds

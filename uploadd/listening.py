@@ -86,11 +86,12 @@ async def _refused(host: str, port: int, error: OSError) -> CannotStart:
     return CannotStart(f"cannot listen on {where}: {reason}", hint, code, setting=setting)
 
 
-def base_url(listener: trio.SocketListener) -> str:
+def base_url(listener: trio.SocketListener, *, tls: bool = False) -> str:
     if listener.socket.family == socket.AF_UNIX:
         return f"unix:{listener.socket.getsockname()}"
     host, port = listener.socket.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def is_local(listeners: Iterable[trio.SocketListener]) -> bool:
@@ -127,14 +128,21 @@ def raise_limit() -> int:
 class Door(Protocol):
     """Where connections lead to."""
 
-    async def serve(self, stream: trio.SocketStream, /) -> None:
+    async def serve(self, stream: trio.abc.Stream, /) -> None:
         """Converse on *stream* until it ends, and close it.  Raises nothing but Cancelled."""
+
+
+class SocketDoor(Protocol):
+    """Where connections lead to that are nothing but sockets yet."""
+
+    async def serve(self, stream: trio.SocketStream, /) -> None:
+        """As `Door.serve`."""
 
 
 class Listening:
     """Accepts up to *limit* connections; the excess is closed at once, without a task."""
 
-    def __init__(self, door: Door, limit: int) -> None:
+    def __init__(self, door: SocketDoor, limit: int) -> None:
         self._door, self._limit, self.open = door, limit, 0
 
     async def accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:

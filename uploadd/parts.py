@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
+import ssl
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from uploadd.auth import Access
-from uploadd.config import Config
+from uploadd.config import Config, ConfigError, Place, Problem
+from uploadd.listening import CannotStart
 from uploadd.permissions import Permissions
 from uploadd.protocol.origins import parse_origin
 from uploadd.reloading import Prepare
 from uploadd.serve.connection import FrontDoor
 from uploadd.serve.rules import Rules
+from uploadd.tls import Encryption, NoCertificate, context_of
 from uploadd.uploads import Uploads
+
+MEND: Final = "files in PEM that the daemon may read: tls.cert with the whole chain, tls.key"
 
 
 def rules(config: Config, access: Access) -> Rules:
@@ -42,7 +49,21 @@ def rules(config: Config, access: Access) -> Rules:
     )
 
 
-def parts(door: FrontDoor, uploads: Uploads, permissions: Permissions) -> list[Prepare]:
+def first_context(config: Config) -> ssl.SSLContext | None:
+    """For TLS at the start, if there is any.  May block.  Raises CannotStart."""
+    try:
+        return _context(config)
+    except NoCertificate as error:
+        raise CannotStart(str(error), MEND, os.EX_CONFIG, setting="tls.cert") from error
+
+
+def _context(config: Config) -> ssl.SSLContext | None:
+    return context_of(config.tls.cert, config.tls.key) if config.tls.cert else None
+
+
+def parts(
+    door: FrontDoor, uploads: Uploads, permissions: Permissions, encryption: Encryption
+) -> list[Prepare]:
     """Everything that can change; what runs keeps what it began with."""
 
     def conversations(config: Config) -> Callable[[], None]:
@@ -58,4 +79,12 @@ def parts(door: FrontDoor, uploads: Uploads, permissions: Permissions) -> list[P
     def logging_(config: Config) -> Callable[[], None]:
         return partial(logging.root.setLevel, config.log.level.upper())
 
-    return [permissions.prepare, conversations, storing, logging_]
+    def encrypting(config: Config) -> Callable[[], None]:
+        try:
+            context = _context(config)
+        except NoCertificate as error:
+            place = Place(config.tls.cert)
+            raise ConfigError([Problem(place, str(error), hint=MEND)]) from error
+        return partial(encryption.adopt, context, config.tls.handshake)
+
+    return [permissions.prepare, encrypting, conversations, storing, logging_]

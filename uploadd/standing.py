@@ -45,10 +45,12 @@ class Standing:
         listeners: Sequence[trio.SocketListener],
         uploads: Uploads,
         failure: Callable[[], str],
+        *,
+        tls: bool,
     ) -> None:
         """Peers can come; *failure* says what is wrong with the configuration, if anything."""
         self._uploads, self._failure = uploads, failure
-        where = ", ".join(base_url(listener) for listener in listeners)
+        where = ", ".join(base_url(listener, tls=tls) for listener in listeners)
         await self._systemd.ready(f"listening on {where}")
 
     @asynccontextmanager

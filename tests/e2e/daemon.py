@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 START: Final = 60.0
 """Seconds in which it must be ready, on a machine that has much else to do."""
 POLL: Final = 0.02
-_READY: Final = re.compile(r"^uploadd \S+ serves (?P<dir>.*) at (?P<url>(http://|unix:)\S+)$")
+_READY: Final = re.compile(r"^uploadd \S+ serves (?P<dir>.*) at (?P<url>(https?://|unix:)\S+)$")
 
 
 class Daemon:

@@ -11,13 +11,14 @@ from uploadd.commands.serve import refused
 from uploadd.config import ConfigError
 from uploadd.folder import probe
 from uploadd.listening import CannotStart
+from uploadd.parts import first_context
 from uploadd.permissions import check_keys
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "check",
-        help="say whether the configuration is good: every value, secret and token, the folder",
+        help="say whether the configuration is good: values, secrets, certificates, the folder",
         epilog="exit codes: 0 good; 77 the folder cannot be written to; 78 bad configuration",
     )
     add_options(parser)
@@ -34,6 +35,7 @@ def _check(args: argparse.Namespace) -> int:
         if loaded.config.storage.dir:
             probe(os.path.abspath(loaded.config.storage.dir))
             check_keys(loaded.config)
+        first_context(loaded.config)
     except CannotStart as refusal:
         print(refused(refusal, loaded), file=sys.stderr)
         return refusal.exit_code

@@ -50,6 +50,8 @@ class Head:
     """``Content-Length`` in bytes."""
     chunked: bool
     """Whether a chunked body follows."""
+    secure: bool = False
+    """Whether it came over TLS that ends here."""
     _named: dict[bytes, list[bytes]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -88,9 +90,19 @@ class HeadGate:
     After an error nothing more can be read from the connection: the same error comes again.
     """
 
-    __slots__ = ("_buffer", "_empty", "_error", "_fields", "_line", "_request", "_scanned")
+    __slots__ = (
+        "_buffer",
+        "_empty",
+        "_error",
+        "_fields",
+        "_line",
+        "_request",
+        "_scanned",
+        "_secure",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, secure: bool = False) -> None:
+        self._secure = secure
         self._buffer = bytearray()
         self._error: UploadError | None = None
         self._restart()
@@ -191,6 +203,7 @@ class HeadGate:
             fields=fields,
             length=length,
             chunked=chunked,
+            secure=self._secure,
         )
 
 

@@ -33,7 +33,7 @@ def base_url(head: Head) -> str:
 
     Whoever names the scheme is believed: nobody else reads what it is written into.
     """
-    secure = head.values(b"x-forwarded-proto") == [b"https"]
+    secure = head.secure or head.values(b"x-forwarded-proto") == [b"https"]
     return f"http{'s' * secure}://{head.authority or 'localhost'}"
 
 

@@ -34,7 +34,7 @@ class AdminDoor:
         self._media_type = media_type
         self._numbers = count(1)
 
-    async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
+    async def serve(self, stream: trio.abc.Stream) -> None:
         """Converse on *stream* until it ends, and close it.  Raises nothing but Cancelled."""
         try:
             await self._converse(stream)
@@ -43,7 +43,7 @@ class AdminDoor:
         finally:
             await trio.aclose_forcefully(stream)
 
-    async def _converse(self, stream: trio.abc.HalfCloseableStream) -> None:
+    async def _converse(self, stream: trio.abc.Stream) -> None:
         gate = HeadGate()
         while True:
             with trio.fail_after(SECONDS):

@@ -85,7 +85,7 @@ class FrontDoor:
         for claim in list(self._uploads.interruptible):
             claim.stop(errors.Draining("this server restarts: go on in a moment"))
 
-    async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
+    async def serve(self, stream: trio.abc.Stream) -> None:
         """Converse on *stream* until it ends, and close it.  Raises nothing but Cancelled."""
         try:
             await self._converse(stream)
@@ -97,9 +97,9 @@ class FrontDoor:
         finally:
             await trio.aclose_forcefully(stream)
 
-    async def _converse(self, stream: trio.abc.HalfCloseableStream) -> None:
+    async def _converse(self, stream: trio.abc.Stream) -> None:
         """One request after another, in order."""
-        gate = HeadGate()
+        gate = HeadGate(secure=isinstance(stream, trio.SSLStream))
         while not self.draining:
             request_id = f"{self._name}-{next(self._numbers):x}"
             try:

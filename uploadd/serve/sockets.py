@@ -51,7 +51,7 @@ class Sockets:
             session.drain(reconnect_after, deadline)
 
     async def serve(
-        self, stream: trio.abc.HalfCloseableStream, gate: HeadGate, head: Head, request_id: str
+        self, stream: trio.abc.Stream, gate: HeadGate, head: Head, request_id: str
     ) -> bool:
         """Whether *head* asked for a session; then it is over when this returns."""
         try:

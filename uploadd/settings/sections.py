@@ -18,7 +18,7 @@ from uploadd.settings.kinds import (
     size,
 )
 from uploadd.settings.server import Durability, Server, Timeouts
-from uploadd.settings.service import Admin, Log
+from uploadd.settings.service import Admin, Log, Tls
 
 
 @section
@@ -183,5 +183,6 @@ class Config:
     durability: Durability = Durability()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    tls: Tls = Tls()
     admin: Admin = Admin()
     log: Log = Log()

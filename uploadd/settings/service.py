@@ -5,7 +5,28 @@ from __future__ import annotations
 from typing import Literal
 
 from uploadd.settings.declare import section, setting
-from uploadd.settings.kinds import ADDRESS, choice, optional
+from uploadd.settings.kinds import ADDRESS, DURATION, TEXT, choice, optional
+
+
+@section
+class Tls:
+    """Encryption by the daemon itself; behind a proxy that does it there is no need."""
+
+    cert: str = setting(
+        TEXT,
+        "",
+        "File with the certificate and those between it and the root, PEM. With it server.port"
+        " speaks TLS 1.2 and 1.3 and nothing else; unix sockets, behind which a proxy stands, stay"
+        " as they are. Read again by a reload, for connections that come after it.",
+        reloads=True,
+    )
+    key: str = setting(
+        TEXT,
+        "",
+        "File with the private key of cert, PEM, without a passphrase. Empty: it is in cert, too.",
+        reloads=True,
+    )
+    handshake: float = setting(DURATION, "10 s", "For the TLS handshake.", reloads=True)
 
 
 @section

@@ -31,6 +31,12 @@ def contradictions(config: Config) -> Iterator[Contradiction]:
             "and access.jwt_keys need one another: a token must say that it is meant for us",
             'jwt_audience = "uploads.example.com", as the issuer of the tokens calls this service',
         )
+    if config.tls.key and not config.tls.cert:
+        yield Contradiction(
+            "tls.key",
+            "is of no use without tls.cert",
+            'cert = "/etc/uploadd/cert.pem"',
+        )
     if config.timeouts.ping >= config.timeouts.idle:
         yield Contradiction(
             "timeouts.ping",

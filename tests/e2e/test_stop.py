@@ -1,0 +1,91 @@
+"""It stops in time whatever its peers do, and what was acknowledged is there when it starts."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.e2e.daemon import Daemon
+from tests.wire import frame, handshake, head, text
+
+LENGTH = 8_000_000
+TUS = (b"Tus-Resumable: 1.0.0", b"Content-Type: application/offset+octet-stream")
+
+
+def begun(daemon: Daemon) -> str:
+    """The path of a new upload."""
+    fields = {"Tus-Resumable": "1.0.0", "Upload-Length": str(LENGTH)}
+    with urlopen(Request(f"{daemon.url}/files/", b"", fields)) as answer:
+        return str(answer.headers["Location"])
+
+
+def offset(daemon: Daemon, path: str) -> int:
+    """Where it goes on."""
+    head = Request(daemon.url + path, method="HEAD", headers={"Tus-Resumable": "1.0.0"})
+    with urlopen(head) as answer:
+        return int(answer.headers["Upload-Offset"])
+
+
+def status(daemon: Daemon, path: str) -> bytes:
+    """What those are told who watch."""
+    with urlopen(f"{daemon.url}/api/upload/{path.rsplit('/', 1)[1]}/status") as answer:
+        found: bytes = answer.read()
+        return found
+
+
+def rude(stored: bytes, path: bytes) -> Iterator[bytes]:
+    """What each of them says before it says nothing more and hears nothing."""
+    host, length = b"localhost", b"Content-Length: %d" % LENGTH
+    yield b""
+    yield b"GET / HTTP/1.1\r\nHo"
+    yield head(host=host, target=b"/-/info")  # and stays
+    yield head(length, method=b"PUT", target=b"/stalled.bin", host=host) + bytes(100_000)
+    yield head(*TUS, length, b"Upload-Offset: 0", method=b"PATCH", target=path, host=host) + bytes(
+        100_000
+    )
+    chunked = b"Transfer-Encoding: chunked"
+    yield head(chunked, method=b"PUT", target=b"/chunked.bin", host=host) + b"ffff\r\nhalf"
+    boundary = b"Content-Type: multipart/form-data; boundary=x"
+    yield head(boundary, length, method=b"POST", host=host) + b"--x\r\nContent-Disp"
+    yield head(host=host, target=stored)  # of which nothing is read
+    yield head(host=host, target=b"/api/events?watch=all")
+    watched = b"/api/upload/" + path.rsplit(b"/", 1)[1] + b"/status?wait=30"
+    yield head(host=host, target=watched)
+    yield handshake()
+    hello = text({"type": "hello"})
+    yield handshake() + hello
+    yield handshake() + hello + text({"type": "begin", "ref": 1})
+    yield handshake() + hello + frame(2, bytes(3), fin=False)
+    yield handshake() + hello + text({"type": "watch", "uploads": "all"})
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_it_ends_whatever_its_peers_do(tmp_path: Path, twice: bool) -> None:
+    """By `timeouts.stop`, or by a second signal; exit code 0, and nothing was wrong."""
+    patience = "1 h" if twice else "1 s"
+    with ExitStack() as peers, Daemon(tmp_path, "--set", f"timeouts.stop={patience}") as daemon:
+        daemon.start()
+        request = Request(f"{daemon.url}/stored.bin", bytes(64 << 20), method="PUT")
+        with urlopen(request) as answer:
+            stored = answer.read().decode().strip().removeprefix(daemon.url)
+        path = begun(daemon)
+        for said in rude(stored.encode(), path.encode()):
+            peer = peers.enter_context(socket.create_connection(daemon.address, timeout=60))
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            peer.sendall(said)
+        assert daemon.settles(lambda: b'"offset":100000' in status(daemon, path))
+        daemon.signal(signal.SIGTERM)
+        if twice:
+            assert daemon.settles(lambda: "stopping; " in daemon.log)
+            daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+        assert "Traceback" not in daemon.log
+        daemon.start()
+        assert offset(daemon, path) == 100_000
+        assert daemon.terminate() == 0
