@@ -246,7 +246,7 @@ def test_what_is_not_reached_is_told_with_its_reason(
         assert all(line in out for line in proxies.LOSES_HOST)
     finally:
         nginx.stop()
-    alone = behind(tmp_path, None, SAMPLE.read_text())
+    alone = behind(tmp_path, None, SAMPLE)
     try:
         code, marks, out = doctor(f"http://127.0.0.1:{alone.port}")
         assert (code, marks) == (1, {"reach": "✗"})
