@@ -234,7 +234,8 @@ class Inside {
 
   async #fetch(path, options = {}, more = {}) {
     const token = await this.token();
-    const headers = { "X-Client-Id": this.clientId ?? "", ...(token && { Authorization: `Bearer ${token}` }), ...more };
+    const known = { ...(this.clientId && { "X-Client-Id": this.clientId }), ...(token && { Authorization: `Bearer ${token}` }) };
+    const headers = { ...known, ...more };
     return fetch(new URL(path, this.base), { cache: "no-store", headers, ...options });
   }
 
