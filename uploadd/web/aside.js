@@ -38,7 +38,10 @@ export class Aside {
     return {
       base: host.url, clientId: host.clientId, file, name, path, mediaType, metadata, key, id, remove, signal,
       token: () => host.line.token(),
-      begun: (...told) => job.key === key && job.begun(...told), // also when it was stopped: to find it again
+      begun: (...told) => {
+        host.line.judged(true);
+        if (job.key === key) job.begun(...told); // also when it was stopped: to find it again
+      },
       sent: (end) => {
         this.sent = end;
         if (!signal.aborted) job.show();

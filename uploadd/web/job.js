@@ -3,7 +3,7 @@
 import { Aside } from "./aside.js";
 import { carry, letGo, newKey, same } from "./memory.js";
 import { Reader } from "./reader.js";
-import { AT_ONCE, Backoff, Speed, UploadError, fit, told, under } from "./wire.js";
+import { AT_ONCE, Backoff, Speed, TOKEN, UploadError, fit, told, under } from "./wire.js";
 
 const NOTE = 2; // seconds between notes of what is stored
 const ANEW = new Set(["not-found", "gone", "key-conflict", "length-conflict", "length-exceeded"]);
@@ -35,6 +35,7 @@ export class Job {
   #speed = new Speed();
   #noted = { at: 0, stored: 0 };
   #anew = false; // begun anew, since bytes last moved
+  #renewed = false; // with another token, likewise
   #ended = []; // to be called when it is over
 
   /** `host` is the uploader's inside; `show()` tells the page. */
@@ -359,7 +360,7 @@ export class Job {
     this.#speed.add(count, now());
     this.host.moved(count);
     this.#backoff.moved();
-    this.#anew = false;
+    this.#anew = this.#renewed = false;
     this.reason = null;
   }
 
@@ -406,6 +407,10 @@ export class Job {
     const { code } = error;
     this.#stopAside();
     this.#reader?.drop();
+    if (TOKEN.has(code) && !this.#renewed && this.host.line.renew()) {
+      this.#renewed = true;
+      return this.#wait(0, error);
+    }
     if (this.cancelling) {
       if (final && !error.retryable) return this.#finish("cancelled", cancelled()); // there is nothing to delete
       if (this.run) return; // its last word is still to come

@@ -127,6 +127,19 @@ export class Line {
     return good || this.#refused;
   }
 
+  /**
+   * What was begun last needs another token than the session has: have a new session, with that.
+   * Whether there is one to ask for.
+   */
+  renew() {
+    if (!this.judged(false)) return false;
+    if (!this.#wire) return true; // then it is for the other way
+    this.#hangUp();
+    this.#host.lost();
+    this.#connect();
+    return true;
+  }
+
   #dial(token) {
     const url = new URL("-/ws", this.#base);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";

@@ -11,6 +11,7 @@ import { total } from "./totals.js";
 import { heard, token } from "./token.js";
 import { ask, node, note, tell, trouble } from "./tell.js";
 import { count } from "./units.js";
+import { TOKEN } from "./wire.js";
 import { fill, words } from "./words.js";
 
 fill(document);
@@ -37,7 +38,7 @@ uploader.on("connection", ({ detail }) => {
   trouble(detail);
   heard(detail);
   if (detail.state === "open") lookAround();
-  if (detail.state === "refused" && detail.error.code === "token") queueMicrotask(askAgain);
+  if (detail.state === "refused" && TOKEN.has(detail.error.code)) queueMicrotask(askAgain);
 });
 
 for (const event of ["online", "offline"]) addEventListener(event, () => trouble(uploader.connection));
@@ -45,7 +46,7 @@ for (const event of ["online", "offline"]) addEventListener(event, () => trouble
 /** A second wrong token fails what runs; going on asks for the next one. */
 function askAgain() {
   for (const upload of uploader.uploads) {
-    if (upload.progress.reason?.code === "token") upload.resume();
+    if (TOKEN.has(upload.progress.reason?.code)) upload.resume();
   }
 }
 

@@ -1,9 +1,9 @@
 /** What the page asks the server beside uploading: lists, deleting, how things ended. docs/api.md */
 
-import { UploadError, refusal, under } from "./wire.js";
+import { TOKEN, UploadError, refusal, under } from "./wire.js";
 
 const PAGE = 50;
-const FORBIDDEN = new Set(["token", "forbidden", "origin-not-allowed", "http-401", "http-403"]);
+const FORBIDDEN = new Set([...TOKEN, "forbidden", "origin-not-allowed", "http-401", "http-403"]);
 
 /** Whether `error` says that this is nothing for us. */
 export const isForbidden = ({ code }) => FORBIDDEN.has(code);

@@ -1,6 +1,7 @@
 /** What concerns the whole page: trouble with the connection, and questions. */
 
 import { say } from "./say.js";
+import { TOKEN } from "./wire.js";
 import { explain, words } from "./words.js";
 
 export const node = (id) => document.getElementById(id);
@@ -26,7 +27,7 @@ export function trouble({ state, error }) {
   const code = offline ? "offline" : error?.code ?? null;
   if (code === told) return;
   const box = node("trouble");
-  if (code === null || code === "token") box.hidden = true;
+  if (code === null || TOKEN.has(code)) box.hidden = true;
   else {
     tell(box, explain(offline ? { code } : error));
     box.hidden = false;

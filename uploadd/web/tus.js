@@ -80,7 +80,8 @@ async function ask({ base, clientId, signal, token }, method, path, fields = {},
 }
 
 function place({ base, name }, id) {
-  return new URL(`f/${id}/${encodeURIComponent(name)}`, base).href;
+  const plain = !/[/\\\p{C}]|%[0-9a-f]{2}|^\.+$/iu.test(name); // else it cannot stand in an address
+  return new URL(`f/${id}${plain ? `/${encodeURIComponent(name)}` : ""}`, base).href;
 }
 
 /** Base64 of UTF-8. */

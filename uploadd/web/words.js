@@ -162,6 +162,7 @@ const en = {
   /** What happened, and what to do; by code of the error. `limit` is bytes as text, or null. */
   errors: {
     "token": () => ["The server wants a valid token.", "Type it in above."],
+    "token-expired": () => ["Your token has expired.", "Ask for a new one, and type it in above."],
     "too-large": ({ size, limit }) => [
       `Too large: this file has ${size}${limit ? `, and this server takes up to ${limit}` : ""}.`,
       "Make it smaller, split it, or ask whoever runs the server for a higher limit."],
