@@ -16,6 +16,7 @@ from uploadd import errors
 from uploadd.errors import UploadError
 from uploadd.protocol.upload import State
 from uploadd.store.memory import MemoryStore
+from uploadd.tally import Way
 
 
 async def test_the_newest_claim_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
@@ -175,3 +176,42 @@ async def test_what_one_holder_does_wrong_is_told_to_that_holder(tmp_path: Path)
         assert claim.ended is not None
         assert {type(fault) for fault in faults} == {RuntimeError}
         assert len(faults) >= 3, "while it was written, when it was durable, when it was taken"
+
+
+async def test_what_claims_bring_is_counted_by_its_wire(tmp_path: Path) -> None:
+    """While it comes and afterwards; how long it took until durable; what the disk refused."""
+    async with rings(tmp_path) as r:
+        store, tally = r.store, r.uploads.tally
+        assert isinstance(store, WatchedStore)
+        upload = r.uploads.create(length=8)
+        claim = r.uploads.contend(upload, ignore, nothing, ignore, way=Way("tus", "a-1"))
+        r.uploads.settle_new(claim)
+        await r.append(claim, b"1234")
+        assert [one.run.received for one in r.uploads.moving()] == [4]
+        assert not tally.received["tus"]
+        assert not tally.ack_seconds
+        await r.commit.settle(upload)
+        assert sum(tally.ack_seconds["tus"].counts) == 1
+        r.uploads.release(claim)
+        r.uploads.release(claim)
+        assert (tally.received["tus"], r.commit.stored, list(r.uploads.moving())) == (4, 4, [])
+
+        store.broken.add(upload.id)
+        newer = r.uploads.contend(upload, ignore, nothing, ignore, way=Way("ws", "a-2"))
+        await r.uploads.settle(newer)
+        await r.append(newer, b"56")
+        with pytest.raises(errors.StoreError):
+            await r.commit.settle(upload)
+        assert tally.store_errors == {"store-failed": 1}
+        assert (tally.created, tally.resumed) == ({"tus": 1}, {"ws": 1})
+        assert r.commit.stored == 4
+        store.broken.clear()
+        r.uploads.release(newer)
+
+
+def ignore(error: Exception) -> None:
+    """For claims that are not stopped here."""
+
+
+def nothing() -> None:
+    """Nobody is to be told."""

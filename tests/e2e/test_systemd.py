@@ -90,6 +90,11 @@ def test_the_first_peer_starts_it_and_it_is_as_closed_as_its_unit(manager: Manag
     assert "\nNoNewPrivs:\t1\n" in status
     assert "\nCapBnd:\t0000000000000000\n" in status
     assert "systemd has opened the sockets" in manager.log
+    with socket.socket(socket.AF_UNIX) as operator:  # seen from here, its /run is another
+        operator.settimeout(60)
+        operator.connect(f"/proc/{manager.pid}/root/run/user/0/uploadd/admin.sock")
+        operator.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert operator.recv(12) == b"HTTP/1.1 200"
 
 
 def test_a_reload_takes_a_good_file_and_a_bad_one_is_told_to_who_asked(manager: Manager) -> None:
