@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 START: Final = 60.0
 """Seconds in which it must be ready, on a machine that has much else to do."""
 POLL: Final = 0.02
-_READY: Final = re.compile(r"^uploadd \S+ serves (?P<dir>.*) at (?P<url>(https?://|unix:)\S+)$")
+_READY: Final = re.compile(
+    r'(?:^|"message": ")uploadd \S+ serves (?P<dir>.*) at (?P<url>(https?://|unix:)[^\s"]+)'
+)
 
 
 class Daemon:
@@ -84,7 +86,7 @@ class Daemon:
         with process.stderr:
             for line in process.stderr:
                 self._lines.append(line)
-                if found := _READY.match(line.rstrip("\n")):
+                if found := _READY.search(line.rstrip("\n")):
                     self.url = found["url"]
                     self._ready.set()
         self._ready.set()

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -127,7 +128,7 @@ def test_every_wire_is_counted_and_every_upload_has_one_line(
     assert daemon.number("uploads_active") == daemon.number("unfinished_bytes") == 0
 
     daemon.terminate()
-    lines = [json.loads(line) for line in daemon.log.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in daemon.log.splitlines()]
     ends = [line for line in lines if line["logger"] == "uploadd.upload"]
     assert sorted((line["event"], line["protocol"], line["size_b"]) for line in ends) == [
         ("cancelled", "tus", 0),
@@ -137,6 +138,36 @@ def test_every_wire_is_counted_and_every_upload_has_one_line(
     ]
     assert len({line["upload_id"] for line in ends}) == 4
     assert [line["request_id"] for line in ends if line["upload_id"] in path] == ["mine-100000"]
+
+
+HOST = b"Host: localhost\r\n"
+EMPTY = b"Content-Length: 0\r\n\r\n"
+CHUNK = b"Tus-Resumable: 1.0.0\r\nContent-Type: application/offset+octet-stream\r\n"
+NASTY = [
+    b"PUT /%0a%1b[2Jforged HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\nx",
+    b"GET /-/info HTTP/1.1\r\nHost: evil\x1b[2J.example\r\n\r\n",
+    b"GET /-/info HTTP/1.1\r\nHost: evil.example\r\nX-Request-ID: a b\r\n\r\n",
+    b"POST / HTTP/1.1\r\n" + HOST + b'Origin: http://a"{}.example\r\n' + EMPTY,
+    b"PATCH /files/%0d%0aforged HTTP/1.1\r\n" + HOST + CHUNK + b"Upload-Offset: 0\r\n" + EMPTY,
+    b"GET /" + b"x" * 1_000_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+    bytes(range(256)),
+]
+
+
+def test_nothing_that_peers_say_forges_a_line(daemon: Operated) -> None:
+    """Whatever is in paths, names, ids and fields: every line is one object, and none is huge."""
+    for said in NASTY:
+        with socket.create_connection(daemon.address, timeout=60) as peer, suppress(OSError):
+            peer.sendall(said)
+            peer.shutdown(socket.SHUT_WR)
+            while peer.recv(65536):
+                pass
+    daemon.terminate()
+    for line in daemon.log.splitlines():
+        assert set(json.loads(line)) >= {"time", "level", "logger", "message"}
+        assert len(line) < 4096
+    assert "published" in daemon.log
+    assert "Traceback" not in daemon.log
 
 
 def test_what_moves_is_seen_while_it_moves(daemon: Operated) -> None:

@@ -103,6 +103,10 @@ def _ready(config: Config, url: str) -> None:
         logging.getLogger("uploadd").warning(
             'durability.ack = "written": what is acknowledged does not survive a power cut'
         )
+    told = f"uploadd {__version__} serves {config.storage.dir} at {url}"
+    if config.log.format == "json":  # then every line is
+        logging.getLogger("uploadd").info("%s", told)
+        return
     # In one piece: the log is written by a thread of its own, to the same place.
-    sys.stderr.write(f"uploadd {__version__} serves {config.storage.dir} at {url}\n")
+    sys.stderr.write(f"{told}\n")
     sys.stderr.flush()
