@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
@@ -26,6 +27,48 @@ PATIENCE: Final = 5.0
 """Seconds after which a check that has not ended has failed."""
 MOST: Final = 64
 """Connections of operators at a time."""
+_NO_TMPFILE: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR})
+"""Not every file system has files without names."""
+
+
+class Look(NamedTuple):
+    """What the disk has said: empty, or what is wrong; free bytes and inodes; durable bytes."""
+
+    store: str
+    space: str
+    ledger: str
+    free: tuple[int, int] | None = None
+    unfinished: int = 0
+
+
+_SILENCE: Final = "the disk does not answer"
+SILENT: Final = Look(_SILENCE, _SILENCE, _SILENCE)
+
+
+class Patient:
+    """A question to a disk that may hang: never twice at a time, and nobody waits for ever."""
+
+    def __init__(self, ask: Callable[[], Awaitable[Look]]) -> None:
+        self._ask = ask
+        self._said: trio.Event | None = None
+        self._look = SILENT
+
+    async def look(self, nursery: trio.Nursery) -> Look:
+        """What it says, asked in a task of *nursery*; SILENT when it says nothing in time."""
+        if self._said is None:
+            self._said = trio.Event()
+            nursery.start_soon(self._run, self._said)
+        with trio.move_on_after(PATIENCE):
+            await self._said.wait()
+            return self._look
+        return SILENT
+
+    async def _run(self, said: trio.Event) -> None:
+        try:
+            self._look = await self._ask()
+        finally:
+            self._said = None
+            said.set()
 
 
 class Seeing:
@@ -45,7 +88,8 @@ class Seeing:
         self._reloading, self._budget = reloading, budget
         self._root = os.path.abspath(reloading.config.storage.dir)
         self._metrics = Metrics(uploads.tally, version)
-        self._threads = trio.CapacityLimiter(2)
+        self._disk = Patient(self._ask_disk)
+        self._nursery: trio.Nursery
 
     async def run(
         self,
@@ -55,6 +99,7 @@ class Seeing:
         """Tell operators who come by *listeners*, until cancelled."""
         listening = Listening(self._answering(), MOST)
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             for listener in listeners:
                 nursery.start_soon(listening.accept, listener, nursery)
             task_status.started()
@@ -67,64 +112,56 @@ class Seeing:
 
     async def checks(self) -> Mapping[str, str]:
         """By name: empty when all is well, else what is wrong."""
-        found = {
+        return self._found(await self._disk.look(self._nursery))
+
+    def _found(self, disk: Look) -> Mapping[str, str]:
+        return {
             "accepting": "it is about to stop" if self._door.draining else "",
             "sessions": self._sessions(),
-            "store": "the disk does not answer",
-            "space": "the disk does not answer",
-            "ledger": "the disk does not answer",
+            "store": disk.store,
+            "space": disk.space,
+            "ledger": disk.ledger,
         }
-        with trio.move_on_after(PATIENCE):
-            found["ledger"] = await self._ledger()
-            found["space"] = await self._space()
-            found["store"] = await trio.to_thread.run_sync(
-                self._store, limiter=self._threads, abandon_on_cancel=True
-            )
-        return found
 
     def _sessions(self) -> str:
         open, most = len(self._door.sessions), self._door.rules.max_sessions
         return f"{open} are open, the limit is {most}" if open >= most else ""
 
-    async def _ledger(self) -> str:
+    async def _ask_disk(self) -> Look:
+        unfinished, ledger = 0, ""
         try:
-            await self._uploads.archive.unfinished()
+            _, unfinished = await self._uploads.archive.unfinished()
         except UploadError as error:
-            return error.message
-        return ""
-
-    async def _space(self) -> str:
+            ledger = error.message
         room = await self._uploads.store.room()
-        return "" if room > 0 else "there is no room beyond storage.min_free"
+        space = "" if room > 0 else "there is no room beyond storage.min_free"
+        store, free = await trio.to_thread.run_sync(self._try_store)
+        return Look(store, space, ledger, free, unfinished)
 
-    def _store(self) -> str:  # in a thread
-        """Whether a file can be made where uploads grow; none is left."""
+    def _try_store(self) -> tuple[str, tuple[int, int] | None]:  # in a thread
+        """Whether a file can be made where uploads grow, none is left; and what is free."""
+        place = os.path.join(self._root, STATE)
         try:
-            os.close(os.open(os.path.join(self._root, STATE), os.O_TMPFILE | os.O_WRONLY, 0o600))
+            found = os.statvfs(place)
+            free = found.f_bavail * found.f_frsize, found.f_favail
+            try:
+                os.close(os.open(place, os.O_TMPFILE | os.O_WRONLY, 0o600))
+            except OSError as error:
+                if error.errno not in _NO_TMPFILE:
+                    return f"{self._root} cannot be written to: {error.strerror}", free
         except OSError as error:
-            return f"{self._root} cannot be written to: {error.strerror}"
-        return ""
+            return f"{self._root} cannot be looked at: {error.strerror}", None
+        return "", free
 
     # --- numbers --------------------------------------------------------------------------------
 
     async def metrics(self) -> bytes:
         """What ``/metrics`` says."""
-        checks = await self.checks()
-        free: tuple[int, int] | None = None
-        with trio.move_on_after(PATIENCE):
-            free = await trio.to_thread.run_sync(
-                self._free, limiter=self._threads, abandon_on_cancel=True
-            )
-        unfinished = 0
-        with suppress(UploadError), trio.move_on_after(PATIENCE):
-            _, unfinished = await self._uploads.archive.unfinished()
-        now = self._now(ready=not any(checks.values()), unfinished=unfinished)
-        now.disk = {} if free is None else {self._root: free}
+        disk = await self._disk.look(self._nursery)
+        ready = not any(self._found(disk).values())
+        now = self._now(ready=ready, unfinished=disk.unfinished)
+        now.disk = {} if disk.free is None else {self._root: disk.free}
         return self._metrics.page(now)
-
-    def _free(self) -> tuple[int, int]:  # in a thread
-        found = os.statvfs(self._root)
-        return found.f_bavail * found.f_frsize, found.f_favail
 
     def _now(self, *, ready: bool, unfinished: int) -> Now:
         active: Counter[str] = Counter()

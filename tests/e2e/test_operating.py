@@ -194,7 +194,7 @@ def test_it_is_ready_as_long_as_it_takes_uploads(daemon: Operated, tmp_path: Pat
     assert json.loads(daemon.look("/readyz")[1])["durability"] == "durable"
     state = daemon.folder / ".uploadd"
     state.rename(tmp_path / "gone")
-    assert "cannot be written to" in daemon.ready()["store"]
+    assert "cannot be looked at" in daemon.ready()["store"]
     assert daemon.number("ready") == 0
     assert daemon.look("/healthz") == (200, b"ok\n")
     (tmp_path / "gone").rename(state)

@@ -31,7 +31,7 @@ ANSWER_FIELDS: Final = (
     *("Upload-Concat", "Upload-Defer-Length", "Tus-Version", "Tus-Resumable", "Tus-Max-Size"),
     *("Tus-Extension", "Tus-Checksum-Algorithm", "Upload-Complete", "Upload-Incomplete"),
     *("Upload-Limit", "Upload-Draft-Interop-Version", "Repr-Digest", "ETag", "Content-Range"),
-    *("Accept-Ranges", "Content-Disposition", "Retry-After"),
+    *("Accept-Ranges", "Content-Disposition", "Retry-After", "X-Request-ID"),
 )
 """What a page may read, beside what every page may."""
 
