@@ -133,8 +133,12 @@ class Seeing:
             _, unfinished = await self._uploads.archive.unfinished()
         except UploadError as error:
             ledger = error.message
-        room = await self._uploads.store.room()
-        space = "" if room > 0 else "there is no room beyond storage.min_free"
+        space = ""
+        try:
+            if not await self._uploads.store.room():
+                space = "there is no room beyond storage.min_free"
+        except UploadError as error:
+            space = error.message
         store, free = await trio.to_thread.run_sync(self._try_store)
         return Look(store, space, ledger, free, unfinished)
 
