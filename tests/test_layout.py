@@ -25,8 +25,9 @@ RINGS: tuple[tuple[str, ...], ...] = (
     (
         *("store", "ledger", "latest", "watch", "hooks", "auth", "systemd", "metrics"),
         *("allocator", "budget", "rows", "database", "archive", "tally", "lines"),
+        *("quota", "pacing", "measures"),
     ),
-    ("commit", "work", "claim", "claims", "digests", "uploads", "recovery"),
+    ("commit", "work", "claim", "claims", "digests", "uploads", "recovery", "naming"),
     ("intake", "assembling"),
     ("serve",),
     ("listening", "ports", "standing"),

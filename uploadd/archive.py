@@ -11,6 +11,7 @@ from uploadd.protocol.questions import Listing
 from uploadd.protocol.seen import KEPT_AS
 from uploadd.protocol.upload import Upload
 from uploadd.protocol.wsmessages import Notice
+from uploadd.quota import Taken
 from uploadd.rows import COLUMNS, held_of, upload_of
 
 SCAN: Final = 10_000
@@ -87,6 +88,28 @@ class Archive:
         held = [held_of(text).total for (text,) in await self._ledger.look(look)]
         return len(held), sum(held)
 
+    async def taken(self) -> list[Taken]:
+        """What every owner has here: the unfinished one by one, the complete together."""
+
+        def look(db: sqlite3.Connection) -> list[Taken]:
+            unfinished = db.execute(
+                "SELECT owner, length, held, id FROM uploads "
+                "WHERE state IN ('receiving', 'finalizing')"
+            ).fetchall()
+            complete = db.execute(
+                "SELECT owner, SUM(length), COUNT(*) FROM uploads "
+                "WHERE state = 'published' GROUP BY owner"
+            ).fetchall()
+            return [
+                *(
+                    Taken(owner, _reserved(length, held), id)
+                    for owner, length, held, id in unfinished
+                ),
+                *(Taken(owner, total or 0, None, count) for owner, total, count in complete),
+            ]
+
+        return await self._ledger.look(look)
+
     async def notices(self, owner: str, *, unread: bool) -> list[Kept]:
         """The notices of *owner*, newest first."""
         order = (
@@ -118,6 +141,11 @@ class Archive:
             db.execute("DELETE FROM notices WHERE created < ?", (before,))
 
         await self._ledger.change(change)
+
+
+def _reserved(length: int | None, held: str) -> int:
+    """Bytes of an unfinished upload: all that it will have, or all that it has."""
+    return length if length is not None else int(held.rpartition("-")[2] or 0)
 
 
 def _folded(name: str | None) -> str:

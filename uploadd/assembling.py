@@ -138,11 +138,15 @@ class Assembling:
                 upload.modified = max(upload.modified, part.modified)
                 unknown = [one for one in found.values() if one.length is None]
                 if upload.length is None and not unknown:
-                    upload.declare(_total(parts))
+                    self._declare(upload, _total(parts))
                 await self._uploads.movement(upload, part, *unknown)
         if upload.length is None and upload.state is State.RECEIVING:
-            upload.declare(_total(parts))
+            self._declare(upload, _total(parts))
         return parts
+
+    def _declare(self, upload: Upload, length: int) -> None:
+        self._uploads.reserve(upload, length)
+        upload.declare(length)
 
     # --- putting together -----------------------------------------------------------------------
 

@@ -16,8 +16,10 @@ from uploadd import errors
 from uploadd.claim import Claim
 from uploadd.commit import Commit
 from uploadd.errors import StoreError, UploadError
+from uploadd.lines import told_end
 from uploadd.protocol.seen import Glance
 from uploadd.protocol.upload import Input, Run, State, Upload
+from uploadd.quota import Quota
 from uploadd.store.contract import Store
 from uploadd.tally import NO_WAY, Tally, Way
 from uploadd.watch import Watch
@@ -37,8 +39,14 @@ class Claims(ABC):
     """
 
     def __init__(
-        self, store: Store, commit: Commit, max_length: int | None, now: Callable[[], float]
+        self,
+        store: Store,
+        commit: Commit,
+        max_length: int | None,
+        quota: Quota | None,
+        now: Callable[[], float],
     ) -> None:
+        self.quota = quota
         self.store, self.commit, self.max_length, self._now = store, commit, max_length, now
         self._claims: dict[str, list[Claim]] = {}
         self._ending: dict[str, Upload] = {}  # gone, and the ledger does not know it yet
@@ -149,6 +157,14 @@ class Claims(ABC):
             finally:
                 self.release(claim)
 
+    def reserve(self, upload: Upload, upto: int) -> None:
+        """Have what its owner may have for *upload* up to that byte, while its length is unknown.
+
+        Raises OverQuota.
+        """
+        if self.quota is not None and upload.length is None:
+            self.quota.extend(upload, upto)
+
     async def _let_go(self, upload: Upload, claims: Sequence[Claim]) -> None:
         """Wait until *claims*, which are stopped, are released.  Raises HolderStuck."""
         with _patience(upload, LET_GO):
@@ -188,10 +204,13 @@ class Claims(ABC):
                 self.commit.release(upload)
 
     def _moved(self, upload: Upload) -> None:
+        ended = False
         if not self.commit.is_ending(upload):  # else that was of a batch before its end
-            self._ending.pop(upload.id, None)
+            ended = self._ending.pop(upload.id, None) is not None
         if upload.state is State.PUBLISHED:
             self._ended(upload)
+        if self.quota is not None:
+            self.quota.moved(upload, ended=ended, held=upload.id in self._claims)
         self.watch.moved(upload)
         for claim in list(self._claims.get(upload.id, ())):
             claim.moved()
@@ -201,21 +220,7 @@ class Claims(ABC):
     def _ended(self, upload: Upload) -> None:
         """Count how *upload* has ended, and say so in the one line that there is of it."""
         self.tally.ended(upload, self._now())
-        way, seconds = self.tally.way(upload), self._now() - upload.created
-        log.info(
-            "%s%s %s, %d bytes, %.1f s after it began",
-            *(way.id and f"{way.id} ", upload.state.value, upload.id, upload.offset, seconds),
-            extra={
-                "uploadd": {
-                    "upload_id": upload.id,
-                    "event": upload.state.value,
-                    "protocol": way.wire,
-                    "request_id": way.id,
-                    "size_b": upload.offset,
-                    "duration_s": round(seconds, 3),
-                }
-            },
-        )
+        told_end(upload, self.tally.way(upload), self._now() - upload.created)
 
     def moving(self) -> Iterator[Claim]:
         """The claims that bytes come by now."""
@@ -269,6 +274,8 @@ class Claims(ABC):
     def _failed(self, upload: Upload, error: UploadError) -> None:
         self.tally.store_errors[error.code] += 1
         error.offset = upload.offset  # the copy is ours
+        if self.quota is not None:
+            self.quota.moved(upload, ended=False, held=upload.id in self._claims)
         for claim in list(self._claims.get(upload.id, ())):
             claim.stop(error)
 

@@ -36,8 +36,9 @@ from uploadd.listening import (
     raise_limit,
     shares,
 )
-from uploadd.parts import first_context, parts, rules
+from uploadd.parts import first_context, measures, parts, quota, rules
 from uploadd.permissions import Permissions
+from uploadd.protocol.kinds import Types
 from uploadd.recovery import Report, recover
 from uploadd.reloading import Reloading
 from uploadd.seeing import Seeing, admin_listeners
@@ -97,7 +98,7 @@ async def _serve(
         budget = Budget(config.limits.memory, config.limits.max_chunk)
         assembling = Assembling(uploads)
         permissions = Permissions(config, local=local, public=is_public(listeners))
-        told = rules(config, permissions.access)
+        told = rules(config, permissions.access, measures(config))
         door = FrontDoor(uploads, assembling, budget, told, version=__version__)
         encryption = Encryption(door, first_context(config), config.tls.handshake)
         changing = parts(door, uploads, permissions, encryption)
@@ -110,7 +111,7 @@ async def _serve(
             services.start_soon(permissions.keep_fresh)
             services.start_soon(_expire, uploads, reloading)
             await services.start(reloading.run, standing)
-            listening = Listening(encryption, most)
+            listening = Listening(encryption, most, config.limits.connections_each)
             seeing = Seeing(uploads, door, listening, reloading, budget, version=__version__)
             await services.start(seeing.run, admin)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -167,13 +168,18 @@ async def _opened(config: Config, max_open: int) -> AsyncIterator[Uploads]:
                 flush_bytes=config.durability.flush_bytes,
                 flush_interval=config.durability.flush_interval,
             )
-            yield Uploads(
+            uploads = Uploads(
                 store,
                 ledger,
                 commit,
                 template=config.storage.path,
                 max_length=config.limits.max_length,
+                quota=quota(config),
+                types=Types(config.limits.types),
             )
+            if uploads.quota is not None:
+                uploads.quota.load(await uploads.archive.taken())
+            yield uploads
         finally:
             with trio.CancelScope(shield=True):
                 await store.aclose()

@@ -15,6 +15,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final, TextIO
 
+from uploadd.protocol.upload import Upload
+from uploadd.tally import Way
+
+log = logging.getLogger("uploadd.upload")
 JOURNAL: Final = "/run/systemd/journal/socket"
 MOST: Final = 1024
 """Characters of one field; the words of a line may have more, or a traceback would be cut."""
@@ -121,3 +125,22 @@ def _fields(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
         for name, value in told.items():
             if value not in ("", None):
                 yield name, value[:MOST] if isinstance(value, str) else value
+
+
+def told_end(upload: Upload, way: Way, seconds: float) -> None:
+    """The one line that there is of *upload*, when it has ended."""
+    state = upload.state.value
+    log.info(
+        "%s%s %s, %d bytes, %.1f s after it began",
+        *(way.id and f"{way.id} ", state, upload.id, upload.offset, seconds),
+        extra={
+            "uploadd": {
+                "upload_id": upload.id,
+                "event": state,
+                "protocol": way.wire,
+                "request_id": way.id,
+                "size_b": upload.offset,
+                "duration_s": round(seconds, 3),
+            }
+        },
+    )

@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import socket
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
@@ -15,6 +16,8 @@ from typing import Final, Protocol
 import trio
 
 from uploadd import ports
+from uploadd.protocol.addresses import counted
+from uploadd.serve.senders import peer_of
 from uploadd.store.descriptors import MANY
 
 log = logging.getLogger("uploadd")
@@ -140,10 +143,13 @@ class SocketDoor(Protocol):
 
 
 class Listening:
-    """Accepts up to *limit* connections; the excess is closed at once, without a task."""
+    """Accepts up to *limit* connections, *each* of one address; the excess is closed at once,
+    without a task.
+    """
 
-    def __init__(self, door: SocketDoor, limit: int) -> None:
+    def __init__(self, door: SocketDoor, limit: int, each: int | None = None) -> None:
         self._door, self._limit, self.open = door, limit, 0
+        self._each, self._of = each, Counter[str]()
 
     async def accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
         async with listener:
@@ -160,11 +166,20 @@ class Listening:
                     log.warning("%d connections are open: one more was closed", self.open)
                     await trio.aclose_forcefully(stream)
                     continue
+                address = "" if self._each is None else counted(peer_of(stream))
+                if self._each is not None and self._of[address] >= self._each:
+                    log.debug("%d connections of %s: one more was closed", self._each, address)
+                    await trio.aclose_forcefully(stream)
+                    continue
                 self.open += 1
-                nursery.start_soon(self._serve, stream)
+                self._of[address] += 1
+                nursery.start_soon(self._serve, stream, address)
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
+    async def _serve(self, stream: trio.SocketStream, address: str) -> None:
         try:
             await self._door.serve(stream)
         finally:
             self.open -= 1
+            self._of[address] -= 1
+            if not self._of[address]:
+                del self._of[address]

@@ -7,13 +7,18 @@ import os
 import ssl
 from collections.abc import Callable
 from functools import partial
+from ipaddress import ip_network
 from typing import Final
 
 from uploadd.auth import Access
 from uploadd.config import Config, ConfigError, Place, Problem
 from uploadd.listening import CannotStart
+from uploadd.measures import Each, Measures
 from uploadd.permissions import Permissions
+from uploadd.protocol.addresses import UNIX
+from uploadd.protocol.kinds import Types
 from uploadd.protocol.origins import parse_origin
+from uploadd.quota import Quota
 from uploadd.reloading import Prepare
 from uploadd.serve.connection import FrontDoor
 from uploadd.serve.rules import Rules
@@ -23,8 +28,32 @@ from uploadd.uploads import Uploads
 MEND: Final = "files in PEM that the daemon may read: tls.cert with the whole chain, tls.key"
 
 
-def rules(config: Config, access: Access) -> Rules:
-    """What conversations go by, *access* among it, which stays the same."""
+def least(*limits: int | None) -> int | None:
+    """The tightest of *limits*."""
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def measures(config: Config) -> Measures | None:
+    """What keeps each owner and address to its limits; None where there are none."""
+    limits = config.limits
+    each = Each(
+        uploads=limits.uploads_each,
+        sessions=limits.sessions_each,
+        requests=limits.requests_each,
+        rate=limits.rate_each,
+        total_rate=limits.rate,
+    )
+    return Measures(each) if each.any else None
+
+
+def quota(config: Config) -> Quota | None:
+    """What keeps each owner to what it may have; None where there is no limit."""
+    most = config.limits.max_total, config.limits.max_uploads
+    return None if most == (None, None) else Quota(*most)
+
+
+def rules(config: Config, access: Access, measured: Measures | None) -> Rules:
+    """What conversations go by; *access* and what is *measured* stay the same."""
     origins = [parse_origin(text) for text in config.server.origins]
     times, limits = config.timeouts, config.limits
     return Rules(
@@ -37,6 +66,12 @@ def rules(config: Config, access: Access) -> Rules:
         max_refs=limits.max_refs,
         max_watched=limits.max_watched,
         max_events=limits.max_events,
+        min_rate=limits.min_rate,
+        max_total=limits.max_total,
+        rate=least(limits.rate, limits.rate_each),
+        types=Types(limits.types),
+        measures=measured,
+        proxies=[one if one == UNIX else ip_network(one) for one in config.server.proxies],
         access=access,
         head=times.head,
         handshake=times.handshake,
@@ -67,13 +102,14 @@ def parts(
     """Everything that can change; what runs keeps what it began with."""
 
     def conversations(config: Config) -> Callable[[], None]:
-        return partial(door.adopt, rules(config, permissions.access))
+        return partial(door.adopt, rules(config, permissions.access, door.rules.measures))
 
     def storing(config: Config) -> Callable[[], None]:
         return partial(
             uploads.adopt,
             template=config.storage.path,
             max_length=config.limits.max_length,
+            types=Types(config.limits.types),
         )
 
     def logging_(config: Config) -> Callable[[], None]:

@@ -7,11 +7,9 @@ moves an offset (in the group commit) is the line that tells the claims of that 
 from __future__ import annotations
 
 import os
-import secrets
 import time
-from base64 import urlsafe_b64encode
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Final
 from weakref import WeakValueDictionary
@@ -25,10 +23,14 @@ from uploadd.claims import Claims
 from uploadd.commit import Commit
 from uploadd.digests import Digests
 from uploadd.ledger import Ledger
+from uploadd.naming import new_ids, path_of
 from uploadd.protocol import names, saying
+from uploadd.protocol.kinds import ANYTHING, HEAD, Types
 from uploadd.protocol.questions import Listing
 from uploadd.protocol.requests import is_part
+from uploadd.protocol.tickets import is_spent
 from uploadd.protocol.upload import GONE, Input, State, Upload, gone
+from uploadd.quota import Quota
 from uploadd.store.contract import Store
 
 ROOM_AGE: Final = 1.0
@@ -48,10 +50,13 @@ class Uploads(Claims):
         *,
         template: str = "{folder}/{name}",
         max_length: int | None = None,
+        quota: Quota | None = None,
+        types: Types = ANYTHING,
         now: Callable[[], float] = time.time,
     ) -> None:
         names.check_template(template)
-        super().__init__(store, commit, max_length, now)
+        super().__init__(store, commit, max_length, quota, now)
+        self.types = types
         self._ledger, self._template = ledger, template
         self._live: WeakValueDictionary[str, Upload] = WeakValueDictionary()
         self._keys: WeakValueDictionary[tuple[str, str], Upload] = WeakValueDictionary()
@@ -59,12 +64,12 @@ class Uploads(Claims):
         self.archive = Archive(ledger)
         self._doomed: set[str] = set()  # somebody has asked for their end
         self._room = (0, float("-inf"))
-        self._ids = _ids()
+        self._ids = new_ids()
         self._recent: deque[Upload] = deque(maxlen=RECENT)
 
-    def adopt(self, *, template: str, max_length: int | None) -> None:
+    def adopt(self, *, template: str, max_length: int | None, types: Types) -> None:
         """Go by new settings from the next upload on."""
-        self._template, self.max_length = template, max_length
+        self._template, self.max_length, self.types = template, max_length, types
 
     # --- create and find --------------------------------------------------------------------
 
@@ -98,7 +103,10 @@ class Uploads(Claims):
         key: str | None = None,
         digest: bytes | None = None,
     ) -> Upload:
-        """A new upload, in memory: it has a row from its first commit on (see `Commit.enrol`)."""
+        """A new upload, in memory: it has a row from its first commit on (see `Commit.enrol`).
+
+        Raises OverQuota.
+        """
         upload = Upload(
             id=next(self._ids),
             name=name,
@@ -112,6 +120,8 @@ class Uploads(Claims):
             created=self._now(),
             modified=self._now(),
         )
+        if self.quota is not None:
+            self.quota.enter(upload)
         self._live[upload.id] = upload
         if key is not None:
             self._keys[owner, key] = upload
@@ -166,6 +176,7 @@ class Uploads(Claims):
 
         *digest*: the SHA-256 that the whole must have.  Publishing twice is no error.
         Raises Incomplete, DigestMismatch, StoreError, Gone: it can be completed again.
+        Raises TypeNotAllowed, and then it has ended.
         """
         if upload.state is State.FINALIZING:  # it was asked for twice
             await self.commit.settle(upload)
@@ -176,25 +187,28 @@ class Uploads(Claims):
             raise errors.NotAppendable(f"upload {upload.id} is a part: others are made of it")
         with claim.working() if claim is not None else nullcontext():
             self.watch.moved(upload)  # all is here
+            if self.types.restrict:
+                await self.check_content(upload)
             wanted = digest or upload.digest
             if wanted is not None and upload.length is not None:
                 with self.checking(upload):
                     await self.digests.check(upload, upload.length, wanted, claim)
             if upload.length == 0:
                 await self.store.write(upload.id, 0, [b""], whole=True)
-            await self.commit.publish(upload, self._path(upload))
+            await self.commit.publish(upload, path_of(self._template, upload))
 
-    def _path(self, upload: Upload) -> str:
-        values = {
-            "name": names.sanitise(upload.name, upload.id),
-            "folder": names.folders(upload.metadata.get(names.RELATIVE_PATH)),
-            "id": upload.id,
-        }
-        if "{date}" in self._template:
-            values["date"] = time.strftime("%Y-%m-%d", time.gmtime(upload.created))
-        if "{subject}" in self._template:
-            values["subject"] = _subject(upload)
-        return names.expand(self._template, **values)
+    async def check_content(self, upload: Upload) -> None:
+        """Look at how *upload* begins, whose first bytes are written.
+
+        Raises TypeNotAllowed, and then it has ended: nothing that follows could mend it.
+        """
+        begins = await self.store.read(upload.id, 0, HEAD) if upload.length != 0 else b""
+        try:
+            self.types.check_content(upload.name, upload.media_type, begins)
+        except errors.TypeNotAllowed:
+            upload.move(Input.FAIL)
+            await self._end(upload)
+            raise
 
     async def digest(self, upload: Upload) -> bytes | None:
         """The SHA-256 of a complete upload: as it was declared and compared, else computed."""
@@ -240,11 +254,13 @@ class Uploads(Claims):
             raise errors.Conflict(f"another upload is being put together from {upload.id}")
 
     async def _end(self, upload: Upload) -> None:
-        owner, key, upload.key = upload.owner, upload.key, None
+        owner, key = upload.owner, upload.key
+        if not (upload.state is State.DELETED and is_spent(key)):
+            upload.key = None
         self._ending[upload.id] = upload
         self._ended(upload)
         await self.commit.forget(upload)
-        if key is not None and self._keys.get((owner, key)) is upload:
+        if upload.key is None and key is not None and self._keys.get((owner, key)) is upload:
             del self._keys[owner, key]
 
     async def delete(self, upload: Upload) -> None:
@@ -272,17 +288,3 @@ class Uploads(Claims):
                 await self._end(upload)
                 count += 1
         return count
-
-
-def _ids() -> Iterator[str]:
-    """New ids of 144 random bits, drawn many at a time: they are a twentieth of a small upload."""
-    while True:
-        drawn = secrets.token_bytes(256 * 18)
-        for at in range(0, len(drawn), 18):
-            yield urlsafe_b64encode(drawn[at : at + 18]).decode("ascii")
-
-
-def _subject(upload: Upload) -> str:
-    """Who began *upload*, as the name of a folder; anonymous owners are secrets of a kind."""
-    anonymous = upload.owner.startswith(("@", "?"))
-    return names.sanitise("" if anonymous else upload.owner, "anon")

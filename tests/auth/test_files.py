@@ -24,7 +24,7 @@ def test_a_new_token_is_kept_as_a_hash(tmp_path: Path) -> None:
     assert kept.claims() == claims
     assert kept.sha256 == tokens.hashed(text)
     [path] = folder.iterdir()
-    assert text.rpartition("_")[2] not in path.read_text()
+    assert text.removeprefix(f"uploadd_{id}_") not in path.read_text()
     assert (path.stat().st_mode & 0o777, folder.parent.stat().st_mode & 0o777) == (0o644, 0o700)
 
 

@@ -123,7 +123,7 @@ class Access:
     def check_still(self, who: Who) -> None:
         """Raises Unauthorised when the token of *who* was taken back."""
         if who.revoked:
-            raise _revoked()
+            raise revoked()
 
     def adopt(self, *, listing: bool, reading: bool, grace: float) -> None:
         """Go by other settings from now on."""
@@ -133,7 +133,7 @@ class Access:
 
     def _refusal(self, who: Who, operation: Operation, upload: Upload | None) -> UploadError | None:
         if who.revoked:
-            return _revoked()
+            return revoked()
         if self._is_open(who, operation, upload):
             return None
         if who.claims is None:
@@ -208,7 +208,8 @@ def _token_needed() -> UploadError:
     return errors.Unauthorised("a token is needed here", hint=_WHERE_FROM)
 
 
-def _revoked() -> UploadError:
+def revoked() -> UploadError:
+    """The refusal of a token that was taken back."""
     return errors.Unauthorised("the token was revoked", hint="ask whoever runs the server")
 
 

@@ -109,7 +109,7 @@ class TooOften(ClientError):
     """More requests in a second than one address may make."""
 
     code = "too-often"
-    default_hint = "wait a moment, then the same again (limits.requests_per_address)"
+    default_hint = "wait a moment, then the same again (limits.requests_each)"
 
 
 class OverQuota(ClientError):

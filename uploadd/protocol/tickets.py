@@ -61,6 +61,11 @@ def is_ticket(text: str) -> bool:
     return text.startswith(PREFIX)
 
 
+def is_spent(key: str | None) -> bool:
+    """Whether *key* is that of a link, which is for one upload also when that was deleted."""
+    return key is not None and key.startswith(PREFIX)
+
+
 def sign(key: bytes, ticket: Ticket) -> str:
     """*ticket* as text that nobody can make without *key*."""
     body = _packed(msgspec.json.encode(ticket))

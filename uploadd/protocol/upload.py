@@ -229,11 +229,13 @@ class Run:
         """One past the last byte of this run that is durable."""
         return upload.held.end_from(self.start)
 
-    def grant(self, offset: int, max_chunk: int) -> int:
-        """Raise the credit as far as durability and memory allow; return the new limit."""
+    def grant(self, offset: int, max_chunk: int, most: int | None = None) -> int:
+        """Raise the credit as far as durability, memory and *most* allow; return the new limit."""
         limit = max(self.limit, min(offset + AHEAD_OF_DURABLE, self.written + AHEAD_OF_WRITTEN))
         if offset >= self.received:  # all is durable: one more chunk must always fit
             limit = max(limit, self.received + max_chunk)
+        if most is not None:
+            limit = max(self.limit, min(limit, most))
         self.limit = limit
         return limit
 

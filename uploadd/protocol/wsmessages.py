@@ -132,6 +132,10 @@ class Limits(msgspec.Struct, frozen=True):
     initial: Natural  # what may be sent for a new upload before it is ready
     max_refs: Natural = 256
     max_watched: Natural = 1000  # uploads named to ``watch``
+    types: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # kinds that are taken; else all
+    max_total: Natural | msgspec.UnsetType = msgspec.UNSET  # bytes that one owner may have here
+    left: Natural | msgspec.UnsetType = msgspec.UNSET  # of those, for who asks
+    rate: Natural | msgspec.UnsetType = msgspec.UNSET  # bytes a second, at most
 
 
 class Welcome(Message, frozen=True, tag="welcome"):

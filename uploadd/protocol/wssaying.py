@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from uploadd import errors as e
 from uploadd.errors import UploadError
 from uploadd.protocol import wsmessages as m
@@ -37,11 +39,24 @@ class Saying(Machine):
         self._max_chunk_taken = limits.max_chunk  # the largest ever told
         self._out = Outbox(limits.max_chunk)
 
-    def welcome(self, session: str, version: str, durability: str, *, anonymous: bool) -> None:
-        """Open the session for whoever said hello; *anonymous*: nobody owns what it begins."""
+    def welcome(
+        self,
+        session: str,
+        version: str,
+        durability: str,
+        *,
+        anonymous: bool,
+        left: int | None = None,
+    ) -> None:
+        """Open the session for whoever said hello; *anonymous*: nobody owns what it begins.
+
+        *left*: bytes that its owner may still begin; None: as many as there is room for.
+        """
         if self._ours(SessionInput.WELCOME):
             self._anonymous = anonymous
-            self._out.say(m.Welcome(session, version, CAN, self._limits, durability))
+            known = msgspec.UNSET if left is None else left
+            limits = msgspec.structs.replace(self._limits, left=known)
+            self._out.say(m.Welcome(session, version, CAN, limits, durability))
 
     def ready(self, ref: int, upload: str, url: str, offset: int, limit: int) -> None:
         """The upload of *ref* goes on at the durable *offset*, with credit up to *limit*."""

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from uploadd import errors
 from uploadd.auth import Access, Operation, Who
+from uploadd.measures import Measures
+from uploadd.pacing import Flow
+from uploadd.protocol.saying import compared
 from uploadd.protocol.upload import Upload
+from uploadd.serve.exchange import Exchange
 from uploadd.uploads import Uploads
 
 
@@ -28,7 +35,8 @@ def check_length(who: Who, length: int | None) -> None:
     """Raises TooLarge for more than the token of *who* is for."""
     most = most_of(who)
     if most is not None and (length or 0) > most:
-        raise errors.TooLarge(f"the file has {length} bytes, this link is for at most {most}")
+        file, limit = compared(length or 0, most)
+        raise errors.TooLarge(f"the file is {file}, this link is for at most {limit}")
 
 
 def most_of(who: Who) -> int | None:
@@ -40,6 +48,19 @@ def permit(access: Access, who: Who, upload: Upload) -> None:
     """Refuse to let *who* go on with *upload*.  Raises Unauthorised, TokenExpired, Forbidden."""
     access.check(who, Operation.APPEND, upload)
     upload.ceiling = most_of(who)
+
+
+@contextmanager
+def measured(measures: Measures | None, exchange: Exchange) -> Iterator[Flow | None]:
+    """While the block runs *exchange* sends an upload; its pace, where there is one to keep to.
+
+    Raises TooMany.
+    """
+    if measures is None:
+        yield None
+        return
+    with measures.upload(exchange.who.owner, exchange.address) as flow:
+        yield flow if flow.bounded else None
 
 
 def used() -> errors.Forbidden:

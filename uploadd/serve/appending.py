@@ -9,8 +9,8 @@ from __future__ import annotations
 import fcntl
 import sys
 import termios
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
@@ -19,8 +19,11 @@ from uploadd import errors
 from uploadd.budget import Share
 from uploadd.claim import Claim
 from uploadd.errors import StoreError, UploadError
+from uploadd.pacing import Flow
+from uploadd.protocol.kinds import HEAD
 from uploadd.protocol.upload import Upload, accept
 from uploadd.serve.exchange import IDLE, Exchange
+from uploadd.serve.pace import Pace
 from uploadd.store.contract import Pulls
 from uploadd.tally import Way
 from uploadd.uploads import Uploads
@@ -31,9 +34,6 @@ LEAST_PULL: Final = 64 << 10
 """Fewer that are ready are sooner read and written."""
 AT_HAND: Final = 64 << 10
 """Bytes of a body that came with its head and is written in one go."""
-LEAST_RATE: Final = 1024
-"""Bytes a second that a body must bring, over PACE_SECONDS."""
-PACE_SECONDS: Final = 60.0
 CREDIT: Final = 1 << 20
 """The least that may come when all before it is durable."""
 
@@ -108,6 +108,8 @@ class Writer:
     async def write(self, data: bytes) -> None:
         """Write what follows.  Raises LengthExceeded, StoreError: a prefix may count."""
         upload, run, at = self._upload, self._run, self._run.received
+        if upload.length is None:
+            self._uploads.reserve(upload, at + len(data))
         pieces = accept(upload, run, at, len(data))
         self._claim.came()
         whole = at == 0 and upload.length == run.received
@@ -125,6 +127,8 @@ class Writer:
         self._claim.caught_up()
         if not self._provisional:
             self._uploads.commit.wrote(upload)
+        if at < HEAD <= run.written and self._uploads.types.restrict:
+            await self._uploads.check_content(upload)
 
     async def credit(self) -> None:
         """Wait until another mebibyte may come: the disk must not fall behind without bound."""
@@ -136,46 +140,21 @@ class Writer:
             await self._holder.moved()
 
 
-class Pace:
-    """How fast a body comes: slower than LEAST_RATE over a minute, it holds its claim for nothing.
-
-    The clock stands still while it is us who do not read, and so does that of *claim*.
-    """
-
-    def __init__(self, claim: Claim | None = None) -> None:
-        self._claim = claim
-        self._began, self._count = trio.current_time(), 0
-
-    def came(self, count: int) -> None:
-        """*count* bytes came.  Raises TooSlow."""
-        self._count += count
-        seconds = trio.current_time() - self._began
-        if seconds >= PACE_SECONDS:
-            if self._count < LEAST_RATE * seconds:
-                raise errors.TooSlow(
-                    f"the body came with {self._count / seconds:.0f} bytes a second",
-                    hint=f"at least {LEAST_RATE} a second; what came is kept, and can be resumed",
-                )
-            self._began, self._count = trio.current_time(), 0
-
-    @contextmanager
-    def held_back(self) -> Iterator[None]:
-        """While the block runs nothing is read."""
-        began = trio.current_time()
-        with self._claim.working() if self._claim is not None else nullcontext():
-            yield
-        self._began += trio.current_time() - began
-
-
 class Body(Writer):
-    """The whole body of *exchange*, for one upload."""
+    """The whole body of *exchange*, for one upload; *flow* is what it has to keep to."""
 
     def __init__(
-        self, uploads: Uploads, exchange: Exchange, claim: Claim, holder: Holder, share: Share
+        self,
+        uploads: Uploads,
+        exchange: Exchange,
+        claim: Claim,
+        holder: Holder,
+        share: Share,
+        flow: Flow | None = None,
     ) -> None:
         super().__init__(uploads, claim, holder, share)
-        self._exchange = exchange
-        self._pace = Pace(claim)
+        self._exchange, self._flow = exchange, flow
+        self._pace = Pace(exchange.least_rate, claim)
 
     async def take(self) -> None:
         """Write all of it.  Raises LengthExceeded, StoreError, TooSlow, BrokenResourceError:
@@ -188,6 +167,7 @@ class Body(Writer):
             if data is not None:  # it is in memory already: nothing to wait for
                 if data:
                     await self.write(data)
+                    await self._pay(len(data))
                 return
         store = self._uploads.store
         large = length is not None and length >= LEAST_PULL
@@ -217,6 +197,7 @@ class Body(Writer):
                 return
             with self._pace.held_back():
                 await self._write_within(data)
+                await self._pay(len(data))
             self._pace.came(len(data))
 
     async def _write_within(self, data: bytes) -> None:
@@ -233,6 +214,7 @@ class Body(Writer):
         first, left = await self._exchange.hand_over_body()
         if first:
             await self.write(first)
+            await self._pay(len(first))
         while left:
             with self._pace.held_back():
                 await self.credit()
@@ -248,13 +230,25 @@ class Body(Writer):
             else:
                 count = await self._slice(store, socket, left)
             left -= count
+            if self._flow is not None:
+                with self._pace.held_back():
+                    await self._pay(count)
             if left:
                 self._pace.came(count)
+
+    async def _pay(self, count: int) -> None:
+        """Wait until as many bytes may have come."""
+        if self._flow is not None:
+            await self._flow.pay(count)
 
     async def _slice(self, store: Pulls, socket: trio.socket.SocketType, left: int) -> int:
         """One turn in a thread; how many bytes were moved."""
         upload, run, claim = self._upload, self._run, self._claim
         count = min(left, SLICE, run.limit - run.received)
+        if self._flow is not None:
+            count = min(count, self._flow.step)
+        if upload.length is None:
+            self._uploads.reserve(upload, run.received + count)
 
         def stop() -> bool:  # in a thread
             return claim.ended is not None or claim.awaited is not None
@@ -273,6 +267,8 @@ class Body(Writer):
         if pulled.moved:
             claim.came()
             self._uploads.commit.wrote(upload)
+            if run.received - pulled.moved < HEAD and self._uploads.types.restrict:
+                await self._uploads.check_content(upload)
         if pulled.ended and pulled.moved < left:
             raise trio.BrokenResourceError("the peer closed in the middle of its body")
         return pulled.moved

@@ -61,6 +61,7 @@ class CheckedBody(Body):
                 return
             with self._pace.held_back():
                 await self.write(data)
+                await self._pay(len(data))
                 if into is not None:
                     await self._uploads.digests.update(into, data)
             self._pace.came(len(data))

@@ -18,6 +18,7 @@ from uploadd import errors
 from uploadd.assembling import Assembling
 from uploadd.budget import Budget
 from uploadd.errors import UploadError
+from uploadd.measures import Measures
 from uploadd.protocol import cors, credentials, dialects, fields, pages
 from uploadd.protocol.heads import Head, HeadGate
 from uploadd.protocol.origins import check_foreign, check_host
@@ -27,6 +28,7 @@ from uploadd.serve.advice import Advice
 from uploadd.serve.conversations import Conversations
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.rules import Rules
+from uploadd.serve.senders import sender
 from uploadd.serve.sockets import Sockets, last_word
 from uploadd.serve.voice import Lasting
 from uploadd.uploads import Uploads
@@ -164,6 +166,9 @@ class FrontDoor:
         try:
             check_host(head.authority, self._rules.names)
             check_foreign(head, self._rules.origins)
+            exchange.least_rate = self._rules.min_rate
+            if self._rules.measures is not None:
+                self._measure(self._rules.measures, exchange, head)
             await self._conversations.converse(exchange, head, route(head))
         except UploadError as error:
             if exchange.answered:
@@ -180,6 +185,14 @@ class FrontDoor:
                 with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                     await self._refuse(exchange, head, told)
             raise
+
+    def _measure(self, measures: Measures, exchange: Exchange, head: Head) -> None:
+        """Count the request.  Raises TooOften, but not to HEAD: tus clients that hear of that begin
+        again from nothing.
+        """
+        exchange.address = sender(exchange.stream, head, self._rules.proxies)
+        if head.method != "HEAD":
+            measures.request(exchange.address)
 
     async def _refuse(self, exchange: Exchange, head: Head, error: UploadError) -> None:
         """Say *error* in the dialect of *head*."""

@@ -21,7 +21,6 @@ from uploadd.protocol.posted import posted
 from uploadd.protocol.routes import Conversation, Route
 from uploadd.protocol.upload import State
 from uploadd.protocol.ws import CAN
-from uploadd.protocol.wsmessages import Limits
 from uploadd.serve.api import Api
 from uploadd.serve.assets import load
 from uploadd.serve.download import Published, serve_file
@@ -68,7 +67,7 @@ class Conversations:
         self._version, self._data = version, data
         self._assets = load()
         self._access = rules.access
-        self._verbs = Verbs(uploads, budget, rules.access)
+        self._verbs = Verbs(uploads, budget, rules.access, rules.measures)
         self._resumable = Resumable(uploads, self._verbs, assembling, rules)
         self._names = Names(uploads)
         self._api = Api(uploads, self._names, rules, version)
@@ -104,7 +103,11 @@ class Conversations:
             case Conversation.INFO:
                 listing = self._rules.access.listing
                 page = pages.info(
-                    self._version, self._rules.durability, CAN, self._limits(), listing=listing
+                    self._version,
+                    self._rules.durability,
+                    CAN,
+                    self._rules.told(self._budget.max_chunk),
+                    listing=listing,
                 )
                 await exchange.answer(*page)
             case Conversation.OPTIONS:
@@ -153,11 +156,6 @@ class Conversations:
         exchange.common = cors.preflight(head, to.allowed, self._rules.origins)
         await exchange.answer(status, fields, body)
 
-    def _limits(self) -> Limits:
-        most = self._budget.max_chunk
-        rules = self._rules
-        return Limits(most, rules.max_length, most, rules.max_refs, rules.max_watched)
-
     async def _asset(self, exchange: Exchange, head: Head, name: str) -> None:
         found = self._assets.get(name)
         if found is None:
@@ -165,14 +163,14 @@ class Conversations:
         await exchange.answer(*assets.answer(head.fields, found))
 
     async def _form(self, exchange: Exchange, head: Head) -> None:
-        form = FormUpload(self._uploads, self._budget, self._access, exchange, Form(head))
+        form = FormUpload(self._uploads, self._budget, self._rules, exchange, Form(head))
         files = await form.store()
         page = assets.wants_page(head.fields)
         await exchange.answer(*stored(files, page=page))
 
     async def _posted(self, exchange: Exchange, head: Head, to: Route) -> None:
         said, form = posted(head), Form(head)
-        post = Post(self._uploads, self._budget, self._access, exchange, form, said, self._names)
+        post = Post(self._uploads, self._budget, self._rules, exchange, form, said, self._names)
         await exchange.answer(*stored(await post.store(), page=False))
 
     async def _download(self, exchange: Exchange, id: str) -> None:

@@ -23,6 +23,8 @@ __all__ = ["Exchange", "FileSpan", "linger"]
 
 IDLE: Final = 60.0
 """Seconds without a byte after which a request's body is given up; nginx's client_body_timeout."""
+LEAST_RATE: Final = 1024
+"""Bytes a second that a body must bring, where nothing else is set."""
 DRAIN_BYTES: Final = 64 * 1024
 """A rest of a body that is sooner read than a new connection is made."""
 
@@ -59,6 +61,10 @@ class Exchange:
         """The client's own name of this request, said again."""
         self.who = NOBODY
         """Who asks."""
+        self.address = ""
+        """Whom they are counted as, where anybody is counted."""
+        self.least_rate = LEAST_RATE
+        """Bytes a second that the body must bring."""
         self._body = RequestBody(head)
         self._waiting = framing.waits_for_100(head)
         self._outlet = outlet(stream, data)

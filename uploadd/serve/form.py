@@ -9,16 +9,18 @@ from typing import Protocol
 import trio
 
 from uploadd import errors
-from uploadd.auth import Access
 from uploadd.budget import Budget, Share
 from uploadd.claim import Claim
 from uploadd.digests import Digests
 from uploadd.errors import UploadError
+from uploadd.pacing import Flow
 from uploadd.protocol.form import Event, FileBegins, FileEnds, Form, Value, metadata
 from uploadd.protocol.upload import Input, Upload
-from uploadd.serve.admitting import admit, most_of
-from uploadd.serve.appending import Pace, Writer, holding
+from uploadd.serve.admitting import admit, measured, most_of
+from uploadd.serve.appending import Writer, holding
 from uploadd.serve.exchange import Exchange
+from uploadd.serve.pace import Pace
+from uploadd.serve.rules import Rules
 from uploadd.serve.verbs import CANCEL_SECONDS
 from uploadd.uploads import Uploads
 
@@ -65,10 +67,10 @@ class FormUpload:
     """The form that is the body of *exchange*."""
 
     def __init__(
-        self, uploads: Uploads, budget: Budget, access: Access, exchange: Exchange, form: Form
+        self, uploads: Uploads, budget: Budget, rules: Rules, exchange: Exchange, form: Form
     ) -> None:
         self._uploads, self._budget, self._exchange, self._form = uploads, budget, exchange, form
-        self._access = access
+        self._access, self._measures = rules.access, rules.measures
         self._files: list[Kept] = []
         self._came = 0  # bytes of the body
         self._values: list[Value] = []
@@ -84,7 +86,8 @@ class FormUpload:
         share = self._budget.share()
         try:
             async with AsyncExitStack() as claims:
-                await self._take(share, claims)
+                flow = claims.enter_context(measured(self._measures, self._exchange))
+                await self._take(share, claims, flow)
                 self._access.check_still(self._exchange.who)
                 await self._publish()
         except BaseException:
@@ -97,8 +100,8 @@ class FormUpload:
             raise errors.BadRequest("there is no file in the form", hint="curl -F file=@FILE URL/")
         return stored
 
-    async def _take(self, share: Share, claims: AsyncExitStack) -> None:
-        pace = Pace()
+    async def _take(self, share: Share, claims: AsyncExitStack, flow: Flow | None) -> None:
+        pace = Pace(self._exchange.least_rate)
         while True:
             with pace.held_back():
                 await share.room()
@@ -109,6 +112,8 @@ class FormUpload:
             with pace.held_back():
                 for event in self._form.feed(data):
                     await self._event(event, share, claims)
+                if flow is not None:
+                    await flow.pay(len(data))
             self._came += len(data)
             pace.came(len(data))
 
@@ -128,7 +133,12 @@ class FormUpload:
         await self._open(event, self._create(event, key), share, claims)
 
     def _create(self, event: FileBegins, key: str | None = None) -> Upload:
-        """The upload of one file; it has at most what is still to come."""
+        """The upload of one file; it has at most what is still to come.
+
+        Raises TypeNotAllowed, OverQuota.
+        """
+        if event.name is not None:
+            self._uploads.types.check_name(event.name, event.media_type)
         upload = self._uploads.create(
             name=event.name,
             media_type=event.media_type,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from uploadd import errors
 from uploadd.auth import Access, Operation, Who
+from uploadd.protocol.kinds import HEAD
 from uploadd.protocol.requests import parts_of
 from uploadd.protocol.upload import State, Upload
+from uploadd.protocol.wschunks import Chunk
 from uploadd.protocol.wsmessages import Begin
 from uploadd.serve.admitting import check_length, most_of, permit, used
 from uploadd.uploads import Uploads
@@ -46,6 +48,15 @@ async def find(uploads: Uploads, access: Access, begin: Begin, who: Who) -> Uplo
     )
 
 
+def check_chunk(uploads: Uploads, upload: Upload, chunk: Chunk) -> None:
+    """Refuse what may not follow.  Raises OverQuota, and TypeNotAllowed for how a file begins."""
+    if upload.length is None:
+        uploads.reserve(upload, chunk.end)
+    if chunk.at == 0 and uploads.types.restrict and len(chunk.data) >= HEAD:
+        begins = bytes(chunk.data[:HEAD])
+        uploads.types.check_content(upload.name, upload.media_type, begins)
+
+
 def key_of(begin: Begin, who: Who) -> str | None:
     """The key that the upload of *begin* has: a link's own, where that is for one upload."""
     return begin.key if who.claims is None or who.claims.key is None else who.claims.key
@@ -54,10 +65,11 @@ def key_of(begin: Begin, who: Who) -> str | None:
 def create(uploads: Uploads, access: Access, begin: Begin, who: Who) -> Upload:
     """The new upload that *begin* describes; right after `find`, so that the key is free.
 
-    Raises what `Access.check` raises, and TooLarge.
+    Raises what `Access.check` raises, TooLarge, TypeNotAllowed, OverQuota.
     """
     access.check(who, Operation.CREATE)
     check_length(who, begin.length)
+    uploads.types.check_name(begin.name, begin.media_type)
     upload = uploads.create(
         name=begin.name,
         length=begin.length,

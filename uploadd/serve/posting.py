@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, suppress
 import trio
 
 from uploadd import errors
-from uploadd.auth import Access
 from uploadd.budget import Budget, Share
 from uploadd.digests import Digests
 from uploadd.latest import of_session
@@ -19,6 +18,7 @@ from uploadd.serve.admitting import admit
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.form import FormUpload
 from uploadd.serve.looking import Names
+from uploadd.serve.rules import Rules
 from uploadd.uploads import Uploads
 
 
@@ -53,13 +53,13 @@ class Post(FormUpload):
         self,
         uploads: Uploads,
         budget: Budget,
-        access: Access,
+        rules: Rules,
         exchange: Exchange,
         form: Form,
         said: Posted,
         names: Names,
     ) -> None:
-        super().__init__(uploads, budget, access, exchange, form)
+        super().__init__(uploads, budget, rules, exchange, form)
         self._said, self._names = said, names
         self._again: Again | None = None
 

@@ -12,12 +12,14 @@ from typing import Final
 from uploadd import errors
 from uploadd.claim import Claim
 from uploadd.errors import UploadError
-from uploadd.intake import Intake, drain
+from uploadd.intake import Intake
+from uploadd.pacing import Flow
 from uploadd.protocol.upload import State, Upload
 from uploadd.protocol.wschunks import Chunk
 from uploadd.protocol.wsmessages import Begin, Finish
 from uploadd.serve import opening
 from uploadd.serve.lastword import Telling
+from uploadd.serve.paying import Paying, drained
 from uploadd.serve.voice import Voice
 from uploadd.tally import Way
 
@@ -37,7 +39,8 @@ class Receiving:
         self._upload: Upload | None = None
         self._claim: Claim | None = None
         self._intake: Intake | None = None
-        self._finished = self._cancelled = self._left = self._ended = False
+        self._paying: Paying | None = None
+        self._finished = self._cancelled = self._left = self._ended = self._unwanted = False
         self._early: list[Chunk] = []
         self._length: int | None = None
         self._digest = begin.digest.value if begin.digest else None
@@ -65,11 +68,15 @@ class Receiving:
             self._early.append(chunk)
             return
         try:
+            opening.check_chunk(self._uploads, self._intake.claim.upload, chunk)
             self._intake.put(chunk.at, chunk.data, cost=cost, flush=chunk.flush)
         except UploadError as error:
             self._session.share.give_back(cost)
             self.refuse(error)
+            self._unwanted = isinstance(error, errors.TypeNotAllowed)
             return
+        if self._paying is not None:
+            self._paying.look()
         if chunk.last:
             self._finish(chunk.end)
 
@@ -93,6 +100,7 @@ class Receiving:
         upload, received = self._claim.upload, self._claim.run.received
         try:
             if self._length is not None or upload.length is None:
+                self._uploads.reserve(upload, self._length or received)
                 upload.declare(received if self._length is None else self._length, received)
         except UploadError as error:
             self.refuse(error)
@@ -130,8 +138,9 @@ class Receiving:
     async def run(self) -> None:
         """Carry the upload as far as this run goes.  Raises nothing but Cancelled and bugs."""
         try:
-            if await self._open():
-                await self._carry()
+            with self._session.guest.sending(self._session.who.owner) as flow:
+                if await self._open():
+                    await self._carry(flow)
         except UploadError as error:
             self.refuse(error)
         finally:
@@ -141,7 +150,7 @@ class Receiving:
                 self._intake.abandon()
             if self._claim is not None:
                 self._uploads.release(self._claim)
-        if self._cancelled and not self.mute:
+        if self._unwanted or (self._cancelled and not self.mute):
             await self._cancel()
         self._session.forget(self.ref, self)
 
@@ -219,12 +228,14 @@ class Receiving:
             max_chunk=self._session.max_chunk,
         )
 
-    async def _carry(self) -> None:
+    async def _carry(self, flow: Flow | None) -> None:
         """Write to the end of this run, then do what the client asked for at its end."""
         upload = self._upload_of()
         assert self._claim is not None
         assert self._intake is not None
-        error = await drain(self._claim, self._intake)
+        if flow is not None:
+            self._paying = Paying(flow, self._claim, self._on_move)
+        error = await drained(self._intake, self._paying)
         if error is not None or self._cancelled or self.mute:
             return
         if self._finished and not self._session.who.revoked:
@@ -269,10 +280,13 @@ class Receiving:
         if upload.state is not State.RECEIVING or not upload.enrolled:
             return
         offset = run.offset(upload)
-        limit = run.grant(offset, self._session.max_chunk)
+        chunk = self._session.max_chunk
+        limit = run.grant(offset, chunk, self._paying.most(chunk) if self._paying else None)
         self._telling.stands(upload, run.received, offset, limit, ended=self._finished)
 
     def _on_stop(self, error: UploadError) -> None:
+        if self._paying is not None:
+            self._paying.stop()
         if isinstance(error, errors.TakenOver):
             self._telling.gone(self._upload_of(), "taken-over")
         elif isinstance(error, errors.Gone):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import closing
 
 import trio
 
@@ -21,9 +22,11 @@ from uploadd.serve.advice import Advice
 from uploadd.serve.declining import decline
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.gate import Gate
+from uploadd.serve.guest import Guest
 from uploadd.serve.messages import Messages, accepted
 from uploadd.serve.plainsocket import PlainSocket
 from uploadd.serve.rules import Rules
+from uploadd.serve.senders import sender
 from uploadd.serve.voice import Lasting
 from uploadd.serve.ws import Session
 from uploadd.uploads import Uploads
@@ -54,6 +57,7 @@ class Sockets:
         self, stream: trio.abc.Stream, gate: HeadGate, head: Head, request_id: str
     ) -> bool:
         """Whether *head* asked for a session; then it is over when this returns."""
+        guest = Guest(None)
         try:
             upgrade = websocket_upgrade(head, gate.unread)
             if upgrade is None:
@@ -63,6 +67,9 @@ class Sockets:
             if await self._is_foreign(stream, head, upgrade):
                 return True
             token = self._token(head, upgrade)
+            if (measures := self._rules.measures) is not None:
+                guest = Guest(measures, sender(stream, head, self._rules.proxies))
+                guest.come()
         except UploadError as error:
             self._advice.give(error, head, stream, self._rules)
             self._uploads.tally.refused(error)
@@ -70,12 +77,13 @@ class Sockets:
             extra += credentials.challenge_for(error)
             await last_word(stream, request_id, head.method).refuse(error, extra)
             return True
-        if client is None:
-            # Whoever knows it may show things in that session: it is nothing to be counted up to.
-            id = f"{request_id}-{secrets.token_urlsafe(12)}"
-            await self._session(stream, upgrade, id, token)
-        else:
-            await self._plain_socket(stream, upgrade, client, token)
+        with closing(guest):
+            if client is None:
+                # Whoever knows it may show things in that session: nothing to be counted up to.
+                id = f"{request_id}-{secrets.token_urlsafe(12)}"
+                await self._session(stream, upgrade, id, token, guest)
+            else:
+                await self._plain_socket(stream, upgrade, client, token)
         return True
 
     async def _is_foreign(self, stream: trio.abc.Stream, head: Head, upgrade: Upgrade) -> bool:
@@ -119,7 +127,12 @@ class Sockets:
         return client
 
     async def _session(
-        self, stream: trio.abc.Stream, upgrade: Upgrade, id: str, token: str | None
+        self,
+        stream: trio.abc.Stream,
+        upgrade: Upgrade,
+        id: str,
+        token: str | None,
+        guest: Guest,
     ) -> None:
         share = self._budget.share(joined=False)  # it may only watch
         reader = FrameReader(Judge(max_binary=share.max_chunk + MAX_HEADER))
@@ -136,6 +149,7 @@ class Sockets:
                     max_chunk=share.max_chunk,
                     version=self._version,
                     token=token,
+                    guest=guest,
                 )
                 await self._last(session, messages)
         finally:

@@ -15,11 +15,12 @@ from uploadd.budget import Budget
 from uploadd.claim import Claim
 from uploadd.claims import LET_GO
 from uploadd.errors import Conflict, Draining, HolderStuck, StoreError, UploadError
+from uploadd.measures import Measures
 from uploadd.protocol.checksums import Announced, Checksum
 from uploadd.protocol.requests import Append, Create, is_part
 from uploadd.protocol.saying import too_large
 from uploadd.protocol.upload import Input, State, Upload
-from uploadd.serve.admitting import admit, most_of
+from uploadd.serve.admitting import admit, measured, most_of
 from uploadd.serve.appending import Body, Holder, holding
 from uploadd.serve.checked import CheckedBody
 from uploadd.serve.exchange import Exchange
@@ -37,8 +38,11 @@ class Verbs:
     *access* says who may begin one; who goes on with one has been asked before.
     """
 
-    def __init__(self, uploads: Uploads, budget: Budget, access: Access) -> None:
+    def __init__(
+        self, uploads: Uploads, budget: Budget, access: Access, measures: Measures | None
+    ) -> None:
         self._uploads, self._budget, self._access = uploads, budget, access
+        self._measures = measures
 
     async def create(
         self,
@@ -53,6 +57,7 @@ class Verbs:
         *trailer* reads the checksum that was announced out of the fields behind the body.
         Raises as `holding` and `Body.take` do; one that cannot be resumed is then thrown away.
         """
+        self._uploads.types.check_name(ask.name, ask.media_type)
         key = await admit(self._uploads, self._access, exchange.who, ask.length)
         upload = self._uploads.create(
             name=ask.name,
@@ -158,6 +163,7 @@ class Verbs:
         bounds = [most for most in (self._uploads.max_length, upload.ceiling) if most is not None]
         if bounds and length > (most := min(bounds)):
             raise errors.TooLarge(too_large(length, most))
+        self._uploads.reserve(upload, length)
         upload.declare(length, claim.run.received)
         claim.run.end = None
 
@@ -171,11 +177,12 @@ class Verbs:
     ) -> None:
         share = self._budget.share()
         try:
-            if checksum is None:
-                await Body(self._uploads, exchange, claim, holder, share).take()
-            else:
-                body = CheckedBody(self._uploads, exchange, claim, holder, share)
-                await body.take_checked(checksum, trailer)
+            with measured(self._measures, exchange) as flow:
+                if checksum is None:
+                    await Body(self._uploads, exchange, claim, holder, share, flow).take()
+                else:
+                    body = CheckedBody(self._uploads, exchange, claim, holder, share, flow)
+                    await body.take_checked(checksum, trailer)
         finally:
             share.close()
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from uploadd.auth import Access, Who
 from uploadd.budget import Share
 from uploadd.protocol.ws import ServerSession
+from uploadd.serve.guest import Guest
 from uploadd.uploads import Uploads
 
 
@@ -43,6 +44,7 @@ class Voice(Protocol):
     max_chunk: int
     who: Who
     access: Access
+    guest: Guest
 
     def crash(self, fault: Exception) -> None:
         """End the session, and nothing else, because of an error of ours."""

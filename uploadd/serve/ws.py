@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from uploadd import errors
-from uploadd.auth import NOBODY
+from uploadd.auth import NOBODY, revoked
 from uploadd.budget import Share
 from uploadd.errors import UploadError
 from uploadd.protocol.frames import Refusal
@@ -26,13 +26,13 @@ from uploadd.protocol.wsmessages import (
     Drained,
     Finish,
     Hello,
-    Limits,
     Read,
     Unwatch,
     Watch,
 )
 from uploadd.protocol.wsstates import RefState
 from uploadd.serve.gate import Closed, Gate
+from uploadd.serve.guest import Guest
 from uploadd.serve.messages import Messages
 from uploadd.serve.receiving import Receiving
 from uploadd.serve.rules import Rules
@@ -61,15 +61,15 @@ class Session:
         max_chunk: int,
         version: str,
         token: str | None = None,
+        guest: Guest | None = None,
     ) -> None:
         self.id, self.uploads, self.share = id, uploads, share
         self.access, self._token = rules.access, token
+        self.guest = guest or Guest(None)
         self.max_chunk = max_chunk
         self._messages, self._gate, self._rules, self._version = messages, gate, rules, version
         self.who = NOBODY
-        self.machine = ServerSession(
-            Limits(max_chunk, rules.max_length, max_chunk, rules.max_refs, rules.max_watched)
-        )
+        self.machine = ServerSession(rules.told(max_chunk))
         self._watching = Watching(self, rules.access)
         self._receivings: dict[int, Receiving] = {}
         self._work = trio.CancelScope()
@@ -94,6 +94,7 @@ class Session:
                 finally:  # here it is open for certain: those outside never meet a closed one
                     self._senders = None
                     self._watching.close()
+                    self.guest.close()
         if self._fault is not None:
             raise self._fault
         return self._farewell or Farewell(*(self.machine.closing or (1000, "")))
@@ -137,7 +138,7 @@ class Session:
         """
         self._set_max_chunk()
         if self.who.revoked:
-            self._fail_revoked()
+            self.fail(revoked())
         quiet = now - self._gate.heard
         if self._gate.holding_back:
             return
@@ -147,12 +148,6 @@ class Session:
             self.fail(errors.TooSlow(f"not a byte for {self._rules.idle:g} s"))
         elif quiet > self._rules.ping:
             self._messages.ping()
-
-    def _fail_revoked(self) -> None:
-        try:
-            self.access.check_still(self.who)
-        except UploadError as error:
-            self.fail(error)
 
     def _refused(self, refusal: Refusal) -> None:
         self._farewell = Farewell(refusal.code, refusal.reason)
@@ -210,11 +205,19 @@ class Session:
         try:
             self.who = self.access.identify(token, hello.client_id)
             self.access.admit(self.who)
+            self.guest.count(self.who.owner)
         except UploadError as error:
             self.fail(error)
             return
         nameless = self.who.claims is None
-        self.machine.welcome(self.id, self._version, self._rules.durability, anonymous=nameless)
+        quota = self.uploads.quota
+        self.machine.welcome(
+            self.id,
+            self._version,
+            self._rules.durability,
+            anonymous=nameless,
+            left=None if quota is None else quota.left(self.who.owner),
+        )
         self._watching.open()
 
     def _pass_on(self, event: Asked | Ended | Dropped, receiving: Receiving) -> None:

@@ -6,12 +6,13 @@ one another: ``optional(size())``, ``many(HOST)``.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from uploadd.protocol import names
+from uploadd.protocol import addresses, names
 
 T = TypeVar("T")
 LARGEST: Final = (1 << 53) - 1  # the largest integer that every JSON reader holds exactly
@@ -194,6 +195,24 @@ def read_origin(value: object) -> str:
     return origin.removesuffix(own_port) if own_port else origin
 
 
+def read_network(value: object) -> str:
+    """An address, ``10.0.0.0/8``, or ``unix``: who is connected to a unix socket."""
+    text = read_text(value).strip().lower()
+    try:
+        return text if text == addresses.UNIX else str(ipaddress.ip_network(text))
+    except ValueError:
+        raise ValueError(f'{show(text)} is no address, network or "unix"') from None
+
+
+def read_pattern(value: object) -> str:
+    """A media type, or ``image/*``."""
+    if not re.fullmatch(
+        r"[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+)", text := read_text(value).lower()
+    ):
+        raise ValueError(f'{show(text)} is no media type such as "image/*" or "application/pdf"')
+    return text
+
+
 def _read_secret(value: object) -> Secret:
     text = read_text(value).strip()  # a file ends with a line break
     if not text:
@@ -228,6 +247,8 @@ TEMPLATE: Final = Kind("a path with fields", read_template)
 HOST: Final = Kind("a host name", read_host, "files.example.com")
 ORIGIN: Final = Kind("an origin", read_origin, "https://files.example.com")
 ADDRESS: Final = Kind("an address of this computer", read_address, "127.0.0.1:9180")
+NETWORK: Final = Kind("an address or network", read_network, "127.0.0.1")
+MEDIA_TYPE: Final = Kind("a media type", read_pattern, "image/*")
 SECRET: Final = Kind("a secret", _read_secret, secret=True)
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+from uploadd.settings.bounds import Limits
 from uploadd.settings.declare import section, setting
 from uploadd.settings.kinds import (
     DURATION,
-    KIB,
-    MIB,
     MODE,
     TEMPLATE,
     TEXT,
     choice,
-    count,
-    optional,
     size,
 )
 from uploadd.settings.server import Durability, Server, Timeouts
@@ -125,51 +122,6 @@ class Access:
         " no server.names (a proxy would be in front of it). A token with the scope admin always"
         " may.",
         reloads=True,
-    )
-
-
-@section
-class Limits:
-    """What one daemon, session or upload may use."""
-
-    max_length: int | None = setting(
-        optional(size()),
-        "none",
-        'Bytes of the largest upload that is taken, or "none": as many as the disk holds.',
-        reloads=True,
-    )
-    memory: int = setting(
-        size(least=MIB),
-        "256 MiB",
-        "Bytes of all uploads together that may wait in memory. When it is full, the sessions that"
-        " use most are not read for a while.",
-    )
-    max_sessions: int = setting(
-        count(),
-        10000,
-        "WebSocket sessions at one time. Each needs a file descriptor, and every upload that moves"
-        " one more: see LimitNOFILE of the unit.",
-        reloads=True,
-    )
-    max_refs: int = setting(count(), 256, "Uploads and fetches alive in one session.", reloads=True)
-    max_watched: int = setting(
-        count(),
-        1000,
-        "Uploads that one session or one stream of events may watch by their ids.",
-        reloads=True,
-    )
-    max_events: int = setting(
-        count(),
-        1000,
-        "Streams of events, and questions that wait for their answer, at one time. Each holds a"
-        " connection.",
-        reloads=True,
-    )
-    max_chunk: int = setting(
-        size(16 * KIB, 16 * MIB),
-        "1 MiB",
-        "Bytes of the largest chunk, 16 KiB to 16 MiB. Less is granted when many sessions share"
-        " memory.",
     )
 
 

@@ -8,6 +8,7 @@ from uploadd.settings.declare import section, setting
 from uploadd.settings.kinds import (
     DURATION,
     HOST,
+    NETWORK,
     ORIGIN,
     SOME_TEXT,
     choice,
@@ -41,6 +42,14 @@ class Server:
         [],
         'Origins, "https://files.example.com", whose pages may upload here beside the daemon\'s'
         " own.",
+        reloads=True,
+    )
+    proxies: tuple[str, ...] = setting(
+        many(NETWORK),
+        [],
+        "Addresses and networks of proxies that are believed when X-Forwarded-For says whom they"
+        ' speak for; "unix" for whoever comes by a unix socket. Limits of an address go by it, and'
+        " nothing else.",
         reloads=True,
     )
 

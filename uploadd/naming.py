@@ -1,0 +1,39 @@
+"""What uploads are called: their ids, and their paths below the root."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+
+from uploadd.auth.who import is_anonymous
+from uploadd.protocol import names
+from uploadd.protocol.upload import Upload
+
+
+def path_of(template: str, upload: Upload) -> str:
+    """Where *upload* is to lie below the root, by *template*, a value of ``storage.path``."""
+    values = {
+        "name": names.sanitise(upload.name, upload.id),
+        "folder": names.folders(upload.metadata.get(names.RELATIVE_PATH)),
+        "id": upload.id,
+    }
+    if "{date}" in template:
+        values["date"] = time.strftime("%Y-%m-%d", time.gmtime(upload.created))
+    if "{subject}" in template:
+        values["subject"] = _subject(upload)
+    return names.expand(template, **values)
+
+
+def new_ids() -> Iterator[str]:
+    """New ids of 144 random bits, drawn many at a time: they are a twentieth of a small upload."""
+    while True:
+        drawn = secrets.token_bytes(256 * 18)
+        for at in range(0, len(drawn), 18):
+            yield urlsafe_b64encode(drawn[at : at + 18]).decode("ascii")
+
+
+def _subject(upload: Upload) -> str:
+    """Who began *upload*, as the name of a folder; anonymous owners are secrets of a kind."""
+    return names.sanitise("" if is_anonymous(upload.owner) else upload.owner, "anon")
