@@ -123,7 +123,9 @@ async def malformed_handshakes(ground: Ground) -> None:
         await ground.refused(request, 426)
     await ground.refused(handshake(host=b"evil.example"), 421)
     await ground.refused(handshake(host=b"xn--\x80"), 400)
-    await ground.refused(handshake(b"Origin: http://evil.example"), 403)
+    async with ground.connect() as caller:  # a page sees no status, so it is told after 101
+        await caller.upgraded(handshake(b"Origin: http://evil.example"))
+        assert await caller.close_code() == 4403
     await ground.refused(handshake(b"A: b\r\n c"), 400)
     await ground.refused(handshake().replace(b"\r\n", b"\n"), 400)
     await ground.refused(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400)
