@@ -256,6 +256,22 @@ def test_what_is_not_reached_is_told_with_its_reason(
     assert doctor("ftp://x")[0] == os.EX_USAGE
 
 
+def test_a_daemon_that_asks_for_tokens_is_looked_through_with_one(
+    tmp_path: Path, doctor: Doctor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without one it is told how to look further; a good one leaves nothing out."""
+    folder, token = tmp_path / "store", tmp_path / "token"
+    assert main(["token", "new", "ana", str(folder)]) == 0
+    token.write_text(capsys.readouterr().out)
+    with Daemon(folder) as daemon:
+        daemon.start()
+        code, marks, out = doctor(daemon.url)
+        assert (code, marks.get("uploads")) == (1, "✗"), out
+        assert "uploadd doctor --token-file FILE URL" in out
+        code, marks, out = doctor(daemon.url, "--token-file", str(token))
+        assert (code, marks) == (0, ALL_GOOD), out
+
+
 # --- here -----------------------------------------------------------------------------------------
 
 

@@ -126,7 +126,10 @@ def _not_created(reply: Reply) -> Finding:
     if not reply.code:
         how = f"something on the way answers a new upload with {reply.status}"
         return wrong("uploads", how, "methods POST, PATCH, HEAD and DELETE must pass")
-    return wrong("uploads", f"refused by uploadd: {reply.told().get('detail')}", *_hint(reply))
+    refusal = f"refused by uploadd: {reply.told().get('detail')}"
+    if reply.status == 401:
+        return wrong("uploads", refusal, "uploadd doctor --token-file FILE URL, to look further")
+    return wrong("uploads", refusal, *_hint(reply))
 
 
 def _hint(reply: Reply) -> tuple[str, ...]:
