@@ -110,6 +110,26 @@ async def test_a_body_comes_through_as_it_is_sent(front: Front, daemon: Daemon) 
             assert await trio.to_thread.run_sync(daemon.settles, stored)
 
 
+async def test_what_a_client_says_of_its_address_does_not_come_through(front: Front) -> None:
+    """Limits of an address go by what the proxy has seen."""
+    forged = request("GET / HTTP/1.1", "X-Forwarded-For: 9.9.9.9", "X-Forwarded-Proto: https")
+    front.stop()
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    await trio.to_thread.run_sync(front.start, listener.socket.getsockname()[1])
+    async with listener, await trio.open_tcp_stream("127.0.0.1", front.port) as client:
+        await client.send_all(forged)
+        async with await listener.accept() as behind:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += await behind.receive_some()
+    lines = {line.lower() for line in head.decode().split("\r\n")}
+    assert [line for line in sorted(lines) if line.startswith("x-forwarded-for:")] == [
+        "x-forwarded-for: 127.0.0.1"
+    ]
+    assert "x-forwarded-proto: http" in lines
+    assert f"host: {NAME}" in lines
+
+
 async def test_events_come_through_at_once(front: Front, daemon: Daemon) -> None:
     """A stream that is never full is not kept back."""
     answer = await run(
