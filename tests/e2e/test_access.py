@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -11,10 +12,14 @@ from typing import Final
 
 import jwt
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from tests.e2e.daemon import Daemon
-from tests.e2e.rights import ROWS, Asker
+from tests.e2e.rights import CHUNK, OPEN_PATHS, ROWS, TUS, Asker, id_of
+from tests.wire import handshake
+from tests.wire import text as text_frame
 from uploadd.auth import files
+from uploadd.protocol import tokens
 from uploadd.protocol.tokens import USUAL, Claims, Scope
 
 SECRET: Final = bytes(range(32))
@@ -113,7 +118,7 @@ def daemon(store: Path) -> Iterator[Daemon]:
 
 def test_everybody_may_what_the_table_says(store: Path, daemon: Daemon) -> None:
     """Every operation, on every wire, by everybody."""
-    tokens = {
+    shown = {
         "owner": token(store, "ana"),
         "other": token(store, "ben"),
         "admin": token(store, "root", Scope.ADMIN),
@@ -121,13 +126,144 @@ def test_everybody_may_what_the_table_says(store: Path, daemon: Daemon) -> None:
         "reader": token(store, "ana", Scope.READ),
     }
     daemon.start()
-    owner = Asker(daemon, tokens["owner"])
+    owner = Asker(daemon, shown["owner"])
     found, expected = {}, {}
     for row, column, cell in cells():
         late = partial(signed, "ana") if column == "expired" else None
-        asker = Asker(daemon, tokens.get(column), owner, late)
+        asker = Asker(daemon, shown.get(column), owner, late)
         found[row, column] = ROWS[row](asker)
         expected[row, column] = cell
     assert {row for row, _ in expected} == set(ROWS)
     wrong = {at: (found[at], cell) for at, cell in expected.items() if found[at] != cell}
     assert wrong == {}, "found, expected"
+
+
+# --- links, and tokens that end -------------------------------------------------------------------
+
+
+def linked(asker: Asker, said: dict[str, object]) -> tuple[str, str]:
+    """URL and token of a new link."""
+    answer = asker.ask("POST", "/api/links", {}, json.dumps(said).encode())
+    told = json.loads(answer.said)  # type: ignore[attr-defined]
+    return told["url"], told["token"]
+
+
+def test_a_link_has_one_file_and_no_other(store: Path, daemon: Daemon) -> None:
+    """Nor the file that has its name when it was deleted; nor may it do anything else."""
+    ana = Asker(daemon, token(store, "ana"))
+    daemon.start()
+    id, other = ana.stored(), ana.stored()
+    url, ticket = linked(ana, {"upload": id})
+    nobody, bearer = Asker(daemon, None), Asker(daemon, ticket)
+    assert nobody.status("GET", url) == "200"
+    assert nobody.status("GET", url.replace(id, other)) == "403"
+    assert nobody.status("GET", url[:-1]) == "401"
+    assert bearer.status("GET", f"/f/{id}") == "200"
+    assert bearer.status("DELETE", f"/api/upload/{id}") == "403"
+    assert bearer.status("PUT", "/x", {}, b"x") == "403"
+    assert bearer.status("POST", "/api/links", {}, json.dumps({"upload": id}).encode()) == "403"
+    _, short = linked(ana, {"upload": id, "expires_in": 0.001})
+    assert daemon.settles(lambda: Asker(daemon, short).status("GET", f"/f/{id}") == "401")
+    assert ana.status("DELETE", f"/api/upload/{id}") == "204"
+    assert ana.status("PUT", "/name.txt", {}, b"hello") == "201"
+    assert nobody.status("GET", url) == "404"
+    assert ticket.split(".")[-1] not in daemon.log
+
+
+def test_a_link_sends_one_file(store: Path, daemon: Daemon) -> None:
+    """By whatever wire, after a restart too, and not again when it was deleted; it is ana's."""
+    ana = Asker(daemon, token(store, "ana"))
+    daemon.start()
+    _, ticket = linked(ana, {"max_length": 5})
+    stranger = Asker(daemon, ticket)
+    assert stranger.status("PUT", "/large", {}, b"123456") == "413"
+    assert (
+        stranger.status(
+            "PUT", "/large", {"Transfer-Encoding": "chunked"}, b"6\r\n123456\r\n0\r\n\r\n"
+        )
+        == "413"
+    )
+    assert stranger.status("POST", "/files/", TUS | {"Upload-Length": "6"}) == "413"
+    answer = stranger.ask("POST", "/files/", TUS | {"Upload-Length": "2"})
+    path = answer.getheader("Location") or ""
+    assert stranger.status("PUT", "/second", {}, b"x") == "403"
+    assert stranger.status("HEAD", path, TUS) == "200"
+    daemon.kill()
+    daemon.start()
+    assert stranger.status("PUT", "/second", {}, b"x") == "403"
+    assert stranger.status("PATCH", path, CHUNK | {"Upload-Offset": "0"}, b"xy") == "204"
+    assert stranger.hears({"type": "begin", "ref": 1, "name": "second"}) == "forbidden"
+    assert stranger.status("GET", f"/f/{id_of(path)}") == "403"
+    assert ana.status("GET", f"/f/{id_of(path)}") == "200"
+    assert ana.status("DELETE", f"/files/{id_of(path)}", TUS) == "204"
+    assert stranger.status("PUT", "/again", {}, b"x") == "403"
+
+
+def test_what_was_revoked_ends_where_it_is(store: Path, daemon: Daemon) -> None:
+    """A session, and a body before it is published; what came goes on with the next token."""
+    text = token(store, "ana")
+    ana = Asker(daemon, text)
+    daemon.start()
+    path = ana.begun()
+    with ana.session() as ws:
+        assert json.loads(ws.recv())["type"] == "welcome"
+        assert files.revoke(str(store / ".uploadd" / "tokens"), tokens.id_of(text) or "")
+        told = json.loads(ws.recv(30))
+        assert (told["type"], told["code"], told["final"]) == ("error", "token", True)
+        with pytest.raises(ConnectionClosed) as closed:
+            ws.recv(30)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4401
+    assert ana.status("PATCH", path, CHUNK | {"Upload-Offset": "0"}, b"xy") == "401"
+    again = Asker(daemon, token(store, "ana"))
+    patch = ("PATCH", path, CHUNK | {"Upload-Offset": "0"}, b"xy")
+    assert daemon.settles(lambda: again.status(*patch) in ("204", "409"))
+    assert again.status("GET", f"/f/{id_of(path)}") == "200"
+    assert text not in daemon.log
+
+
+def test_a_cookie_counts_in_a_session_only_beside_an_allowed_page(
+    store: Path, daemon: Daemon
+) -> None:
+    """A page elsewhere can make a browser open one, cookie and all (T5)."""
+    text = token(store, "ana")
+    daemon.start()
+    cookie = f"uploadd_token={text}"
+    for origin, said in ((daemon.url, b"welcome"), ("https://evil.example", b"origin-not-all")):
+        request = handshake(
+            f"Cookie: {cookie}".encode(),
+            f"Origin: {origin}".encode(),
+            host=daemon.url.removeprefix("http://").encode(),
+        )
+        with socket.create_connection(daemon.address, timeout=30) as connection:
+            connection.sendall(request)
+            heard = connection.recv(4096)
+            assert heard.startswith(b"HTTP/1.1 101")
+            connection.sendall(text_frame({"type": "hello"}))
+            while said not in heard:
+                more = connection.recv(4096)
+                assert more, (origin, heard)
+                heard += more
+    nobody = Asker(daemon, None)
+    mine = "/api/uploads?of=mine"
+    own, evil = ({"Cookie": cookie, "Origin": o} for o in (daemon.url, "https://evil.example"))
+    assert nobody.status("GET", mine, own) == "200"
+    assert nobody.status("GET", mine, evil) == "403"
+    assert nobody.status("GET", mine, {"Cookie": cookie}) == "403"
+
+
+def test_a_public_address_needs_tokens_or_to_be_told(memory: Path) -> None:
+    """It says what to type, and starts once that was typed."""
+    with Daemon(memory / "s", "--host", "0.0.0.0") as daemon:
+        daemon.launch()
+        assert daemon.wait() == 78
+        assert "nobody is asked for a token" in daemon.log
+        assert "→ uploadd token new NAME" in daemon.log
+        assert "access.anonymous=yes" in daemon.log
+    with Daemon(memory / "s", "--host", "0.0.0.0", "--set", "access.anonymous=yes") as daemon:
+        daemon.start()
+    token(memory / "s", "ana")
+    with Daemon(memory / "s", "--host", "0.0.0.0", "--set", "server.names=0.0.0.0") as daemon:
+        daemon.start()
+        assert Asker(daemon, None).status("PUT", "/x", {}, b"x") == "401"
+        assert {Asker(daemon, None).status("GET", path) for path in OPEN_PATHS} == {"200"}

@@ -8,7 +8,7 @@ import socket
 import ssl
 from contextlib import suppress
 from typing import Final, NamedTuple, TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import trio
 
@@ -65,6 +65,12 @@ def parse(url: str) -> Address:
         port=parts.port or SCHEMES[parts.scheme],
         path=f"{path}?{parts.query}" if parts.query else path,
     )
+
+
+def ticket_of(url: str) -> str | None:
+    """What a link to send one file brings: it is used as a token.  None in any other URL."""
+    found = parse_qs(urlsplit(url).fragment).get("ticket")
+    return check_token(found[0]) if found else None
 
 
 def check_token(token: str) -> str:

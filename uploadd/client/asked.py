@@ -33,6 +33,7 @@ def order_of(args: argparse.Namespace) -> Order:
     try:
         files, said = server_of(args.items)
         url = said or address.parse(os.environ.get("UPLOADD_URL") or DEFAULT_URL).url
+        link = address.ticket_of(args.items[-1]) if said else None
     except ValueError as error:
         line = _typed(list(args.items[:-1]), "http://127.0.0.1:8080")
         raise UsageError(str(error), line) from error
@@ -47,7 +48,7 @@ def order_of(args: argparse.Namespace) -> Order:
     return Order(
         files=files,
         url=url,
-        token=command.token(args),
+        token=command.token(args) or link,
         token_file=args.token_file,
         jobs=args.jobs,
         name=args.name,

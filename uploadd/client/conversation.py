@@ -17,7 +17,7 @@ from uploadd.client.errors import NotAuthorised, Rejected, ServerUnavailable, Up
 from uploadd.client.messages import ABNORMAL, Closed, Messages
 from uploadd.client.pace import Pace
 from uploadd.client.run import Begin, Block, Listener, Lost, Run
-from uploadd.errors import Unauthorised
+from uploadd.errors import TokenExpired, Unauthorised
 from uploadd.protocol.answers import ANSWERS
 from uploadd.protocol.wsclient import ClientSession, Event
 from uploadd.protocol.wsmessages import (
@@ -269,7 +269,7 @@ class Conversation:
 
 def failure(refused: Refused) -> UploadFailed:
     """The exception for what the server refused."""
-    if refused.code == Unauthorised.code:
+    if refused.code in (Unauthorised.code, TokenExpired.code):
         return NotAuthorised(refused.message, refused.hint)
     if refused.ref is None and refused.code in RETRYABLE:
         return ServerUnavailable(refused.message, refused.hint)

@@ -1,11 +1,11 @@
-/** The token: asked for in the page, kept as long as the tab, never in an address. */
+/** The token: asked for in the page or brought by a link, kept as long as the tab, never in an address. */
 
 import { node } from "./tell.js";
 import { words } from "./words.js";
 
 const PLACE = "uploadd-token";
 const form = node("token-form");
-let given = kept();
+let given = linked() ?? kept();
 let asked = null;
 
 /** What `Uploader` wants to know. */
@@ -43,6 +43,19 @@ function ready(text, busy) {
   form.ariaBusy = String(busy);
   node("token").readOnly = busy;
   node("token-why").textContent = text;
+}
+
+/** What a link to send one file has behind its #, which no server and no proxy sees. */
+function linked() {
+  const ticket = new URLSearchParams(location.hash.slice(1)).get("ticket");
+  if (ticket === null) return null;
+  history.replaceState(null, "", location.pathname + location.search);
+  try {
+    sessionStorage.setItem(PLACE, ticket);
+  } catch {
+    // then the link is good until the next reload
+  }
+  return ticket;
 }
 
 /** Browsers may forbid to keep anything. */
