@@ -10,6 +10,7 @@ import { filterFilesToEmitUploadStarted, filterFilesToUpload } from "@uppy/core/
 import { Uploader } from "uploadd";
 
 const ALMOST = 0.99; // Uppy rounds, and 100 % is the end to it: only what is published may show that
+const OVER = new Set(["needs-file", "cancelled"]); // phases from which only a new upload leads on
 const ALONE = new Set(["name", "type", "relativePath"]); // of `meta`: told otherwise
 
 export default class Uploadd extends BasePlugin {
@@ -65,7 +66,7 @@ export default class Uploadd extends BasePlugin {
   #begin({ id, data, name, type: mediaType, meta }) {
     const before = this.#uploads.get(id);
     before?.resume(); // it has failed
-    if (before && before.progress.phase !== "needs-file") return before;
+    if (before && !OVER.has(before.progress.phase)) return before;
     const texts = Object.entries(meta).filter(([key, value]) => !ALONE.has(key) && value != null);
     const metadata = Object.fromEntries(texts.map(([key, value]) => [key, String(value)]));
     const upload = this.#uploader.upload(data, { name, mediaType, metadata, path: meta.relativePath || name });

@@ -172,6 +172,7 @@ export class Watching extends Emitter {
     this.#error = error;
     this.emit("error", error);
     if (!this.#subjects.size) this.#end("refused");
+    else if (this.#isOver()) this.#end("closed");
   }
 
   #end(state) {
