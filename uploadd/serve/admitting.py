@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Final
 
 from uploadd import errors
 from uploadd.auth import Access, Operation, Who
@@ -50,15 +51,19 @@ def permit(access: Access, who: Who, upload: Upload) -> None:
     upload.ceiling = most_of(who)
 
 
-@contextmanager
-def measured(measures: Measures | None, exchange: Exchange) -> Iterator[Flow | None]:
+def measured(measures: Measures | None, exchange: Exchange) -> AbstractContextManager[Flow | None]:
     """While the block runs *exchange* sends an upload; its pace, where there is one to keep to.
 
     Raises TooMany.
     """
-    if measures is None:
-        yield None
-        return
+    return _UNMEASURED if measures is None else _measured(measures, exchange)
+
+
+_UNMEASURED: Final = nullcontext[Flow | None](None)
+
+
+@contextmanager
+def _measured(measures: Measures, exchange: Exchange) -> Iterator[Flow | None]:
     with measures.upload(exchange.who.owner, exchange.address) as flow:
         yield flow if flow.bounded else None
 

@@ -1,0 +1,81 @@
+"""``uploadd token`` and ``uploadd link``: an operator needs no other tool."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from uploadd.auth import files
+from uploadd.cli import main
+from uploadd.protocol import tickets, tokens
+from uploadd.protocol.tokens import Scope
+
+
+def test_a_token_is_made_listed_and_revoked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It alone is on standard output; what is listed is no token."""
+    folder = str(tmp_path / "served")
+    scopes = ["--scopes", "create, read", "--expires", "30 d"]
+    assert main(["token", "new", "ana", folder, *scopes]) == 0
+    text, told = capsys.readouterr()
+    id = tokens.id_of(text.strip())
+    assert id is not None
+    assert text.strip() not in told
+    assert main(["token", "ls", folder, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["id"], shown["subject"], shown["scopes"]) == (id, "ana", ["create", "read"])
+    assert main(["token", "ls", folder]) == 0
+    assert f"{id}  ana  create,read  until " in capsys.readouterr().out
+    assert main(["token", "revoke", id, folder]) == 0
+    assert main(["token", "revoke", id, folder]) == 1
+    assert "uploadd token ls" in capsys.readouterr().err
+    assert main(["token", "ls", folder]) == 0
+    assert "uploadd token new" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["new", "@ana"], "begins with a letter"),
+        (["new", "ana", "--scopes", "raed"], "'raed' is no scope: create"),
+        (["new", "ana", "--expires", "30"], "with its unit"),
+    ],
+)
+def test_a_mistake_makes_no_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    """It says what may be written."""
+    assert main(["token", *words[:2], str(tmp_path), *words[2:]]) == 64
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert told in err
+    assert not (tmp_path / ".uploadd").exists()
+
+
+def test_which_folder_must_be_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Or a file with settings that says it."""
+    assert main(["token", "ls"]) == 64
+    assert main(["link", "send"]) == 64
+    assert capsys.readouterr().err.count("which folder?") == 2
+
+
+def test_links_are_printed_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the server as others reach it."""
+    send = ["--for", "ana", "--max-length", "2 GiB", "--url", "https://files.example/"]
+    assert main(["link", "send", str(tmp_path), *send]) == 0
+    base, _, text = capsys.readouterr().out.strip().partition("#ticket=")
+    assert base == "https://files.example/"
+    [key] = files.keys(str(tmp_path / ".uploadd" / "keys"))
+    ticket, _ = tickets.verify([key], text)
+    assert (ticket.may, ticket.owner, ticket.max_length) == ("send", "ana", 2 << 30)
+    id = "x" * 24
+    assert main(["link", "get", id, str(tmp_path), "--set", "server.names=files.example"]) == 0
+    url, _, text = capsys.readouterr().out.strip().partition("?ticket=")
+    assert url == f"https://files.example/f/{id}"
+    assert tickets.verify([key], text)[0].claims().scopes == {Scope.READ}
+    assert main(["link", "get", "../x", str(tmp_path)]) == 64
