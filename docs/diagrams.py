@@ -54,6 +54,7 @@ WHAT_TO_DO: Final[dict[type[UploadError], str]] = {
     e.OriginNotAllowed: "tell the user: the operator must allow this origin",
     e.HostNotAllowed: "tell the user: the operator must allow this host name",
     e.Forbidden: "tell the user: it is somebody else's, or the token does not permit it",
+    e.Refused: "tell the user what `message` says: a hook of the operator's has refused it",
     e.TooSlow: "open a new session and resume",
     e.TooMany: "of a ref: begin again when another has ended; of a session: open a new one later",
     e.TooOften: "wait, then the same again",
@@ -75,6 +76,7 @@ WHAT_TO_DO: Final[dict[type[UploadError], str]] = {
     e.StoreError: "`begin{ref, upload}` after a pause that grows: nothing acknowledged is lost",
     e.NoSpace: "tell the user; `begin{ref, upload}` when there is room",
     e.NotWritable: "tell the user; `begin{ref, upload}` after a pause that grows",
+    e.HookFailed: "`begin` again after a pause that grows: the operator's hook cannot be asked",
     e.ServerBug: "resume once in a new session, then tell the user",
     e.Draining: "open a new session after a second or more and resume",
 }

@@ -13,8 +13,10 @@ from typing import Any
 
 import trio
 
+from tests.witness import witness
 from uploadd.commit import Commit
 from uploadd.errors import StoreError, UploadError
+from uploadd.hooks import Hooks
 from uploadd.intake import Intake, drain
 from uploadd.ledger import Ledger
 from uploadd.protocol.extents import NOTHING, Extents
@@ -168,6 +170,7 @@ async def rings(
     ledger: Any = None,
     *,
     closing: bool = True,
+    hooks: Hooks | None = None,
     **options: Any,
 ) -> AsyncIterator[Rings]:
     """The rings, with the group commit running; if *closing*, closed in the end.
@@ -178,7 +181,7 @@ async def rings(
     if ledger is None:
         ledger = WatchedLedger(str(folder / "ledger.db")) if folder else MemoryLedger()
     commit = Commit(store, ledger, **{"flush_interval": NEVER, **options})
-    uploads = Uploads(store, ledger, commit, template="{name}")
+    uploads = Uploads(store, ledger, commit, template="{name}", hooks=hooks or witness())
     try:
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:

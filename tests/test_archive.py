@@ -209,6 +209,8 @@ async def test_a_ledger_of_every_older_version_is_brought_up_to_date(tmp_path: P
     await ledger.aclose()
     for older in range(1, SCHEMA_VERSION):
         db = sqlite3.connect(path)
+        for table in ("clocks", "sums"):
+            db.execute(f"DROP TABLE {table}")
         if older < 4:
             for index in ("uploads_listed", "uploads_owned", "notices_owner"):
                 db.execute(f"DROP INDEX {index}")
@@ -224,5 +226,6 @@ async def test_a_ledger_of_every_older_version_is_brought_up_to_date(tmp_path: P
         [page] = await pages(Archive(ledger), EVERYTHING)
         assert page[0] == "u"
         await ledger.commit(entries(published(f"v{older}", owner=MINE)))
-        assert len(await Archive(ledger).notices(MINE, unread=True)) == 1
+        told = await Archive(ledger).notices(MINE, unread=True)
+        assert len(told) == (1 if older < 4 else 2)
         await ledger.aclose()

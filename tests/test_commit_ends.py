@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from tests.rings import remembered, rings, watched
+from tests.witness import outbox
 from uploadd import errors
 from uploadd.protocol.extents import NOTHING
 from uploadd.protocol.upload import Input, State
@@ -40,8 +41,8 @@ async def test_an_upload_is_intended_before_it_is_linked_and_removed_after_it_is
         assert store.log[-1] == ("remove", upload.id)
         assert ledger.states(upload.id) == ["finalizing", "published"]
         assert [len(entries.events) for entries in ledger.batches] == [0, 1]
-        [event] = await r.ledger.events()
-        assert (event.upload, event.kind) == (upload.id, "published")
+        [event] = await outbox(r.ledger)
+        assert (event.upload, event.kind) == (upload.id, "post-finish")
 
 
 async def test_nameless_bytes_are_held_only_once_they_have_their_name(tmp_path: Path) -> None:

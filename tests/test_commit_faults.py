@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from tests.rings import NEVER, remembered, rings, watched
+from tests.witness import outbox
 from uploadd import commit as module
 from uploadd.commit import ALONE
 from uploadd.errors import Gone, NoSpace, StoreError, UploadError
@@ -175,7 +176,7 @@ async def test_an_end_is_remembered_as_soon_as_there_is_room(tmp_path: Path) -> 
         assert any(published.id in verb for verb in store.log if verb[0] == "remove")
         assert (await remembered(r, published)).state is State.PUBLISHED
         assert (await remembered(r, cancelled)).state is State.CANCELLED
-        assert [event.upload for event in await r.ledger.events()] == [published.id]
+        assert [event.upload for event in await outbox(r.ledger)] == [published.id]
 
 
 async def test_an_end_is_not_told_before_it_is_remembered(

@@ -14,7 +14,12 @@ from uploadd.settings import SECTIONS, Secret
 from uploadd.settings.declare import repeated, section, setting
 from uploadd.settings.kinds import SECRET, TEXT, count
 
-NAMES = [(name, key) for name, section in SECTIONS.items() for key in section.settings]
+NAMES = [
+    (name, key)
+    for name, section in SECTIONS.items()
+    if not section.repeated
+    for key in section.settings
+]
 
 
 def config(

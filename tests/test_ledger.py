@@ -15,12 +15,13 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.witness import outbox
 from uploadd import ledger as module
 from uploadd.errors import NoSpace, NotWritable
-from uploadd.ledger import BALLAST, Entries, Event, Ledger
+from uploadd.ledger import BALLAST, Ledger
 from uploadd.protocol.extents import NOTHING, Extents
 from uploadd.protocol.upload import Identity, Published, State, Upload
-from uploadd.rows import SCHEMA_VERSION, row, upload_of
+from uploadd.rows import SCHEMA_VERSION, Entries, Event, row, upload_of
 from uploadd.store.contract import MediumFailed
 
 text = st.text(max_size=20)
@@ -115,21 +116,23 @@ async def test_a_row_of_an_older_fence_is_refused_with_all_that_came_with_it(
     await ledger.commit(rows(Upload("a", fence=5, length=2)))
     await ledger.commit(rows(Upload("a", fence=6, length=3)))
     entries = rows(Upload("b"), Upload("a", fence=5, length=4), Upload("c"))
-    entries.events.append(Event("e", "a", "published", 0.0))
+    entries.events.append(Event("e", "h", "a", "post-finish", 0.0, b"{}"))
     with pytest.raises(MediumFailed, match="older fence"):
         await ledger.commit(entries)
     assert [await ledger.find(id) for id in "bc"] == [None, None]
-    assert await ledger.events() == []
+    assert await outbox(ledger) == []
     assert same(await ledger.find("a"), Upload("a", fence=6, length=3))
     await ledger.commit(rows(Upload("d")))
 
 
 async def test_an_event_is_kept_once_however_often_it_is_written(ledger: Ledger) -> None:
-    """Its id is the same whenever the step is repeated."""
-    events = [Event("a.published", "a", "published", 2.0), Event("b.published", "b", "x", 1.0)]
+    """For each hook: its id is the same whenever the step is repeated."""
+    events = [Event(e, h, "a", "post-finish", 1.0, b"{}") for e in ("y", "x") for h in "gh"]
     for _ in range(2):
         await ledger.commit(Entries(events=events))
-    assert await ledger.events() == events[::-1]
+    assert [(line.event, line.hook) for line in await outbox(ledger)] == [
+        (event.id, event.hook) for event in events
+    ]
 
 
 async def test_what_was_committed_is_found_after_a_crash(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tests.crashes import (
     until_killed,
 )
 from tests.rings import Killed, Life, Mortal, everything
+from tests.witness import outbox, witness
 from uploadd.errors import NoSpace, NotWritable
 from uploadd.ledger import Ledger
 from uploadd.protocol.extents import NOTHING
@@ -54,13 +55,13 @@ async def test_a_kill_at_any_call_loses_nothing_that_was_told(folders: Folders, 
         killed = await until_killed(medium, Life(steps), told, owed, in_kernel=in_kernel)
         async with medium.opened() as (store, ledger):
             for _ in range(2):
-                await recover(store, ledger)
+                await recover(store, ledger, hooks=witness())
                 await after(medium, ledger, told, owed)
         async with medium.opened() as (store, ledger):
-            await recover(store, ledger)
+            await recover(store, ledger, hooks=witness())
             await run_on(store, ledger, owed)
         async with medium.opened() as (store, ledger):
-            await recover(store, ledger)
+            await recover(store, ledger, hooks=witness())
             await after(medium, ledger, told, owed)
             assert {u.state for u in everything(ledger).values()} <= {
                 State.PUBLISHED,
@@ -132,8 +133,8 @@ async def as_it_should_be(medium: Medium, ledger: Ledger) -> None:
     }
     assert uploads["lost"].key is None, "the key can be used again"
     assert medium.growing() <= {"receiving", "vanished"}
-    events = sorted(event.id for event in await ledger.events())
-    assert events == ["intended.published", "linked.published", "nameless.published"]
+    events = sorted(line.event for line in await outbox(ledger))
+    assert events == ["intended.post-finish", "linked.post-finish", "nameless.post-finish"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -143,12 +144,12 @@ async def test_it_brings_store_and_ledger_to_one_truth(folders: Folders, kind: s
     async with medium.opened() as (store, ledger):
         await leave(store, ledger)
     async with medium.opened() as (store, ledger):
-        report = await recover(store, ledger)
+        report = await recover(store, ledger, hooks=witness())
         assert sorted(report.unfinished) == ["receiving", "row-only", "vanished"]
         assert sorted(report.published) == ["intended", "linked", "nameless"]
         assert report.lost == ["lost"]
         await as_it_should_be(medium, ledger)
-        again = await recover(store, ledger)
+        again = await recover(store, ledger, hooks=witness())
         assert again == Report(unfinished=again.unfinished)
         await as_it_should_be(medium, ledger)
 
@@ -163,7 +164,7 @@ async def test_killed_at_any_call_it_is_run_again(folders: Folders, kind: str) -
             await leave(store, ledger)
         killed = await killed_in_recovery(medium, Life(steps))
         async with medium.opened() as (store, ledger):
-            await recover(store, ledger)
+            await recover(store, ledger, hooks=witness())
             await as_it_should_be(medium, ledger)
         steps += 1
     assert steps > 6
@@ -173,7 +174,7 @@ async def killed_in_recovery(medium: Medium, life: Life) -> bool:
     """Recover until *life* ends; whether it did."""
     try:
         async with medium.opened() as (store, ledger):
-            await recover(Mortal(store, life), Mortal(ledger, life))
+            await recover(Mortal(store, life), Mortal(ledger, life), hooks=witness())
     except Killed:
         return True
     return False
@@ -190,7 +191,7 @@ async def test_killed_at_any_system_call_it_is_run_again(
             await leave(store, ledger)
         killed = await killed_in_the_kernel(medium, Life(steps))
         async with medium.opened() as (store, ledger):
-            await recover(store, ledger)
+            await recover(store, ledger, hooks=witness())
             await as_it_should_be(medium, ledger)
         steps += 1
     assert steps > 20
@@ -201,7 +202,7 @@ async def killed_in_the_kernel(medium: Medium, life: Life) -> bool:
     async with medium.opened() as (store, ledger):
         with deadly_system_calls(life):
             try:
-                await recover(store, ledger)
+                await recover(store, ledger, hooks=witness())
             except Killed:
                 return True
     return False
@@ -220,7 +221,7 @@ async def test_on_a_copy_of_the_disk_what_was_intended_is_carried_out(folders: F
     (medium.files_of.parent / "filler").write_bytes(b"takes an inode")
     shutil.copytree(before, medium.files_of)
     async with medium.opened() as (store, ledger):
-        assert (await recover(store, ledger)).published == ["a"]
+        assert (await recover(store, ledger, hooks=witness())).published == ["a"]
         assert medium.files() == {"x": b"data"}
 
 
@@ -239,7 +240,7 @@ async def test_without_room_for_a_name_the_upload_is_to_be_finished_again(
         await ledger.commit(Entries([row(upload, NOTHING.add(0, 4), "boot")]))
     async with medium.opened() as (store, ledger):
         store.settle = _no_room
-        assert (await recover(store, ledger)).unfinished == ["a"]
+        assert (await recover(store, ledger, hooks=witness())).unfinished == ["a"]
         del store.settle
         found = everything(ledger)["a"]
         assert (found.state, found.offset) == (State.RECEIVING, 4)
@@ -267,6 +268,6 @@ async def test_a_folder_that_takes_no_writes_is_told(
         with monkeypatch.context() as patch:
             patch.setattr(os, "ftruncate", refuse)
             with pytest.raises(NotWritable):
-                await recover(store, ledger)
-        await recover(store, ledger)
+                await recover(store, ledger, hooks=witness())
+        await recover(store, ledger, hooks=witness())
         await as_it_should_be(medium, ledger)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests.crashes import Medium, new_folders
 from tests.rings import Killed, Life, Mortal, everything, rings
+from tests.witness import witness
 from tests.world import Command, Day, World
 from uploadd import commit as module
 from uploadd.errors import NoSpace
@@ -94,7 +95,7 @@ async def run(world: World, commands: list[Command]) -> None:
     todo = iter([*commands, ("crash", 0)])
     for _ in range(len(commands) + 2):
         async with world.medium.opened() as (store, ledger):
-            await recover(store, ledger)
+            await recover(store, ledger, hooks=witness())
             await truth_of(world, store, ledger)
             world.life = Life()
             world.faults.clear()
@@ -103,7 +104,7 @@ async def run(world: World, commands: list[Command]) -> None:
             except* Killed:
                 pass
     async with world.medium.opened() as (store, ledger):
-        await recover(store, ledger)
+        await recover(store, ledger, hooks=witness())
         await truth_of(world, store, ledger)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uploadd import errors
-from uploadd.protocol.upload import State, Upload
+from uploadd.protocol.upload import Published, State, Upload
 from uploadd.tally import REASONS, RESULTS, SECONDS, Histogram, Tally, Way
 
 
@@ -32,6 +32,16 @@ def test_an_end_is_counted_by_the_wire_that_came_last() -> None:
     assert set(tally.finished) == {("ws", result) for result in RESULTS.values()}
     assert sum(tally.finished.values()) == len(RESULTS)
     assert sum(tally.upload_bytes.counts) == 1
+
+
+def test_a_file_whose_time_is_over_had_ended_well() -> None:
+    """It is not counted again, as something that went wrong."""
+    tally, upload = Tally(), Upload("id", length=5)
+    upload.state, upload.published = State.PUBLISHED, Published("x", 1)
+    tally.ended(upload, 1.0)
+    upload.state = State.EXPIRED
+    tally.ended(upload, 1.0)
+    assert dict(tally.finished) == {("none", "ok"): 1}
 
 
 def test_what_is_refused_has_a_reason_that_operators_know() -> None:

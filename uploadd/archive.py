@@ -110,6 +110,16 @@ class Archive:
 
         return await self._ledger.look(look)
 
+    async def finished(self, before: float, most: int) -> list[str]:
+        """Ids of at most *most* uploads that were published before that moment, oldest first."""
+        order = (
+            "SELECT id FROM uploads WHERE created < ? AND state = 'published' AND modified < ? "
+            "ORDER BY created LIMIT ?"
+        )
+        values = (before, before, most)
+        rows = await self._ledger.look(lambda db: db.execute(order, values).fetchall())
+        return [id for (id,) in rows]
+
     async def notices(self, owner: str, *, unread: bool) -> list[Kept]:
         """The notices of *owner*, newest first."""
         order = (

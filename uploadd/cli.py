@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from uploadd import __version__
 from uploadd.client import get, put
-from uploadd.commands import check, doctor, links, serve, settings, tokens
+from uploadd.commands import check, doctor, gc, hooks, links, serve, settings, tokens, uploads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,6 +31,9 @@ def _parser() -> argparse.ArgumentParser:
     settings.add_parser(commands)
     tokens.add_parser(commands)
     links.add_parser(commands)
+    uploads.add_parser(commands)
+    hooks.add_parser(commands)
+    gc.add_parsers(commands)
     put.add_parser(commands)
     get.add_parser(commands)
     version = commands.add_parser("version", help="say which version this is")

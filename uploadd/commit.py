@@ -18,11 +18,12 @@ from typing import Final
 import trio
 
 from uploadd.errors import NoSpace, StoreError, UploadError
+from uploadd.hooks import Hooks
 from uploadd.ledger import Ledger
 from uploadd.protocol.extents import NOTHING
 from uploadd.protocol.upload import Input, Published, State, Upload
 from uploadd.protocol.wsmessages import Notice
-from uploadd.rows import Entries, Event
+from uploadd.rows import Entries
 from uploadd.store.contract import MediumFailed, Publication, Store
 from uploadd.work import Agenda, Leftovers, Work
 
@@ -55,11 +56,10 @@ class Commit:
         self.moved: Callable[[Upload], None] = lambda upload: None
         self.failed: Callable[[Upload, UploadError], None] = lambda upload, error: None
         self.noted: Callable[[str, Notice], None] = lambda owner, notice: None
-        self._agenda = Agenda()
-        self._alone: set[str] = set()
-        self._long = trio.CapacityLimiter(LONG_FLUSHES)
+        self.hooks = Hooks()  # which put into the outbox what they will be told
+        self._agenda, self._leftovers = Agenda(), Leftovers()
+        self._alone, self._long = set[str](), trio.CapacityLimiter(LONG_FLUSHES)
         self._flushed: list[Work] = []  # alone; the next batch remembers them
-        self._leftovers = Leftovers()
         self._in_batch: frozenset[str] = frozenset()
         self._drained, self._full = trio.Event(), False
         self.stored = 0  # bytes that have become durable
@@ -205,10 +205,9 @@ class Commit:
         store, wanted = self._store, {w.upload.id: w for w in works if w.flushes}
         publishing = {id for id, work in wanted.items() if work.path is not None}
         ids = [id for id in wanted if id in publishing or store.unflushed(id) or store.nameless(id)]
-        if not ids:
-            return
-        for id, outcome in (await store.flush(ids, publishing)).items():
-            wanted[id].heard(outcome)
+        if ids:
+            for id, outcome in (await store.flush(ids, publishing)).items():
+                wanted[id].heard(outcome)
 
     async def _intend(self, works: list[Work]) -> None:
         """Declare complete those that are to be published, and note what will be linked."""
@@ -223,6 +222,7 @@ class Commit:
         entries = Entries()
         writing = [work for work in works if work.writes]
         for work in writing:
+            entries.events += self.hooks.events(work.upload, ended=work.remove)
             nameless = self._store.nameless(work.upload.id)
             work.enter(entries, self._now(), self._ledger.boot, nameless=nameless)
         if not entries:
@@ -237,6 +237,8 @@ class Commit:
             work.upload.enrolled = True
         for owner, notice in entries.notices:
             self.noted(owner, notice)
+        if entries.events:
+            self.hooks.wake()
 
     async def _record(self, entries: Entries, works: list[Work]) -> None:
         """Commit.  Without room, what is gone makes some: nobody wants its bytes any more."""
@@ -256,7 +258,6 @@ class Commit:
                 work.upload.move(Input.REOPEN)
             again = self._agenda.work(work.upload)
             again.newly = again.newly.union(work.newly)
-            again.event = again.event or work.event
             if work.upload.enrolled or work.upload.state is not State.RECEIVING:
                 again.save, again.remove = True, again.remove or work.remove
             work.error = error
@@ -287,7 +288,6 @@ class Commit:
         upload.move(Input.PUBLISH)
         after = self._agenda.work(upload)
         after.save = after.remove = True
-        after.event = Event(f"{upload.id}.published", upload.id, "published", self._now())
         self._agenda.later(self._flush_interval)
 
     def _tell(self, work: Work) -> None:

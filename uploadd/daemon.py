@@ -10,21 +10,21 @@ import logging
 import os
 import signal
 import socket
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
 
-from uploadd import __version__, errors
+from uploadd import __version__, control, errors
+from uploadd.ages import Ages
 from uploadd.allocator import collect_seldom, keep_buffers
 from uploadd.assembling import Assembling
 from uploadd.budget import Budget
-from uploadd.commit import Commit
+from uploadd.chores import chores
 from uploadd.config import Config, Loaded
-from uploadd.folder import LEDGER, STATE, check_remembered, locked, not_writable
-from uploadd.ledger import Ledger
+from uploadd.expiring import Expiring
+from uploadd.hooks.progress import Progress
 from uploadd.listening import (
     CannotStart,
     Listening,
@@ -36,19 +36,16 @@ from uploadd.listening import (
     raise_limit,
     shares,
 )
-from uploadd.parts import first_context, measures, parts, quota, rules
+from uploadd.opened import opened, state_of
+from uploadd.parts import first_context, measures, parts, rules, terms
 from uploadd.permissions import Permissions
-from uploadd.protocol.kinds import Types
-from uploadd.recovery import Report, recover
 from uploadd.reloading import Reloading
 from uploadd.seeing import Seeing, admin_listeners
 from uploadd.serve.connection import FrontDoor
 from uploadd.standing import Standing
-from uploadd.store.file import FileStore
 from uploadd.systemd import Notifier, passed
 from uploadd.tally import Tally
 from uploadd.tls import Encryption
-from uploadd.uploads import Uploads
 
 log = logging.getLogger("uploadd")
 LOOK_INTERVAL: Final = 1.0
@@ -92,7 +89,7 @@ async def _serve(
     # before anything is touched.
     async with (
         _listening(config) as (listeners, admin),
-        _opened(config, growing) as uploads,
+        opened(config, growing) as uploads,
     ):
         local = is_local(listeners)
         budget = Budget(config.limits.memory, config.limits.max_chunk)
@@ -109,7 +106,12 @@ async def _serve(
             await services.start(uploads.watch.run)
             services.start_soon(_keep_alive, door, uploads.tally)
             services.start_soon(permissions.keep_fresh)
-            services.start_soon(_expire, uploads, reloading)
+            expiring = Expiring(uploads, Ages(uploads.ledger))
+            services.start_soon(_expire, expiring, reloading)
+            verbs = chores(uploads, expiring, lambda: terms(reloading.config))
+            await services.start(control.serve, state_of(config), verbs)
+            services.start_soon(Progress(uploads.hooks, uploads.watch, uploads.stop).run)
+            services.start_soon(uploads.delivery.run)
             await services.start(reloading.run, standing)
             listening = Listening(encryption, most, config.limits.connections_each)
             seeing = Seeing(uploads, door, listening, reloading, budget, version=__version__)
@@ -156,82 +158,19 @@ def _for_peers(handed: Mapping[str, list[socket.socket]]) -> list[socket.socket]
     return [one for sockets in handed.values() for one in sockets]
 
 
-@asynccontextmanager
-async def _opened(config: Config, max_open: int) -> AsyncIterator[Uploads]:
-    """Store, ledger and desk of a folder that is ours alone, recovered."""
-    with _storage(config, max_open) as (store, ledger):
-        try:
-            _tell(await recover(store, ledger))
-            commit = Commit(
-                store,
-                ledger,
-                flush_bytes=config.durability.flush_bytes,
-                flush_interval=config.durability.flush_interval,
-            )
-            uploads = Uploads(
-                store,
-                ledger,
-                commit,
-                template=config.storage.path,
-                max_length=config.limits.max_length,
-                quota=quota(config),
-                types=Types(config.limits.types),
-            )
-            if uploads.quota is not None:
-                uploads.quota.load(await uploads.archive.taken())
-            yield uploads
-        finally:
-            with trio.CancelScope(shield=True):
-                await store.aclose()
-                await ledger.aclose()
-
-
-@contextmanager
-def _storage(config: Config, max_open: int) -> Iterator[tuple[FileStore, Ledger]]:
-    """Lock the folder and open what is in it; nothing else runs yet, so it may block."""
-    root = os.path.abspath(config.storage.dir)
-    durable = config.durability.ack == "durable"
-    with locked(root):
-        check_remembered(root)
-        try:
-            store = FileStore(
-                root,
-                mode=config.storage.mode,
-                durable=durable,
-                flush=config.durability.flush,
-                min_free=config.storage.min_free,
-                max_open=max_open,
-            )
-            ledger = Ledger(os.path.join(root, STATE, LEDGER), durable=durable)
-        except errors.StoreError as error:
-            raise CannotStart(error.message, error.hint or "", os.EX_NOPERM) from error
-        except OSError as error:
-            raise not_writable(root, error) from error
-        yield store, ledger
-
-
-def _tell(report: Report) -> None:
-    unfinished, published = len(report.unfinished), len(report.published)
-    log.info("recovered: %d uploads unfinished, %d published", unfinished, published)
-    for id in report.lost:
-        log.error("upload %s is lost: the disk no longer has what was acknowledged", id)
-
-
 # --- running and stopping -----------------------------------------------------------------------
 
 
-async def _expire(uploads: Uploads, reloading: Reloading) -> None:
-    """Remove what nobody went on with, and old notices."""
+async def _expire(expiring: Expiring, reloading: Reloading) -> None:
+    """Remove what nobody went on with, finished files whose time is over, and old notices."""
     while True:
-        storage = reloading.config.storage
-        keep, notices = storage.keep_unfinished, storage.keep_notices
+        now = terms(reloading.config)
         try:
-            if count := await uploads.sweep(time.time() - keep):
-                log.info("%d unfinished uploads have expired", count)
-            await uploads.archive.forget(time.time() - notices)
+            if count := await expiring.sweep(now):
+                log.info("%d uploads have expired", count)
         except errors.UploadError as error:
             log.warning("cannot expire uploads: %s", error)
-        await trio.sleep(min(SWEEP_INTERVAL, keep, notices))
+        await trio.sleep(min(SWEEP_INTERVAL, now.shortest))
 
 
 async def _keep_alive(door: FrontDoor, tally: Tally) -> None:

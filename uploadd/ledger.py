@@ -29,7 +29,7 @@ from uploadd.database import (
     sync_folder,
 )
 from uploadd.protocol.upload import Upload
-from uploadd.rows import LOOK, Entries, Event, upload_of, write
+from uploadd.rows import LOOK, Entries, upload_of, write
 from uploadd.store.contract import MediumFailed
 
 T = TypeVar("T")
@@ -87,16 +87,17 @@ class Ledger:
             self._transact_on_full_disk(entries)
         self._checkpoint()
 
-    def _transact(self, job: Callable[[sqlite3.Connection], None]) -> None:
+    def _transact(self, job: Callable[[sqlite3.Connection], T]) -> T:
         db = self._writer
         db.execute("BEGIN IMMEDIATE")
         try:
-            job(db)
+            result = job(db)
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
+        return result
 
     def _transact_on_full_disk(self, entries: Entries) -> None:
         """Give up the ballast and try once more: the rolled-back transaction left nothing."""
@@ -108,22 +109,22 @@ class Ledger:
                 raise errors.NoSpace("no room on the disk for the ledger") from error
             raise MediumFailed(f"the ledger failed: {error}") from error
 
-    async def change(self, job: Callable[[sqlite3.Connection], None]) -> None:
-        """Let *job* change what no upload depends on, in a transaction of its own.
+    async def change(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Let *job* change what no upload depends on, in a transaction of its own; what it returns.
 
         Raises StoreError.  If the medium failed, the next commit says so.
         """
 
-        def change() -> None:
+        def change() -> T:
             try:
-                self._transact(job)
+                return self._transact(job)
             except sqlite3.Error as error:
                 if found_no_room(error):
                     raise errors.NoSpace("no room on the disk for the ledger") from error
                 self._broken = MediumFailed(f"the ledger failed: {error}")
                 raise errors.StoreError(str(self._broken)) from error
 
-        await self._in_thread(self._write_limit, change)
+        return await self._in_thread(self._write_limit, change)
 
     def _checkpoint(self) -> None:
         """Between batches, when the log has grown: nobody waits for it but the next batch."""
@@ -181,13 +182,6 @@ class Ledger:
         where = "SELECT id FROM uploads WHERE state = 'receiving' AND modified < ?"
         found = await self.look(lambda db: db.execute(where, (before,)).fetchall())
         return [id for (id,) in found]
-
-    async def events(self) -> list[Event]:
-        """What the outbox holds, oldest first."""
-
-        order = "SELECT * FROM outbox ORDER BY created"
-        found = await self.look(lambda db: db.execute(order).fetchall())
-        return [Event(*values) for values in found]
 
     async def look(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """What *job* finds, on the connection that only reads.  Raises StoreError."""

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 from prometheus_client import (
@@ -27,6 +27,7 @@ from prometheus_client.utils import floatToGoString
 
 from uploadd.tally import Histogram, Tally
 
+K = TypeVar("K", bound=tuple[str, ...])
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -42,6 +43,8 @@ class Now:
     connections: Mapping[str, int] = field(default_factory=dict)
     disk: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Bytes and inodes that are free, by path."""
+    outbox: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Events that wait, and dead letters, by hook."""
     unfinished: int = 0
     memory: int = 0
     failures: int = 0
@@ -71,6 +74,7 @@ class Metrics(Collector):
         """Every family, in the order of docs/operations.md."""
         yield from self._uploads()
         yield from self._wires()
+        yield from self._hooks()
         yield from self._disk()
         yield from self._daemon()
 
@@ -117,6 +121,22 @@ class Metrics(Collector):
             {"": tally.request_seconds},
         )
         yield _counters("rejected", "Requests and uploads refused.", "reason", tally.rejected)
+
+    def _hooks(self) -> Iterator[Metric]:
+        tally, now = self._tally, self._now
+        yield _pairs(
+            "hook_invocations",
+            "Events that hooks were asked or told of: ok, refused, failed.",
+            ("hook", "event", "result"),
+            tally.hooks,
+        )
+        yield _histogram(
+            "hook_duration_seconds", "How long an answer took.", tally.hook_seconds, "hook"
+        )
+        waiting = {hook: waits for hook, (waits, _) in now.outbox.items()}
+        dead = {hook: letters for hook, (_, letters) in now.outbox.items()}
+        yield _gauges("hook_queue", "Events that a hook is still to be told.", "hook", waiting)
+        yield _gauges("hook_dead_letters", "Events that were tried too often.", "hook", dead)
 
     def _disk(self) -> Iterator[Metric]:
         now = self._now
@@ -176,9 +196,7 @@ def _gauges(name: str, about: str, label: str, values: Mapping[str, float]) -> M
     return family
 
 
-def _pairs(
-    name: str, about: str, labels: tuple[str, str], values: Mapping[tuple[str, str], float]
-) -> Metric:
+def _pairs(name: str, about: str, labels: tuple[str, ...], values: Mapping[K, float]) -> Metric:
     family = CounterMetricFamily(f"uploadd_{name}", about, labels=labels)
     for key, value in sorted(values.items()):
         family.add_metric(key, value)

@@ -9,11 +9,17 @@ from collections.abc import Iterator
 
 from uploadd.auth.who import is_anonymous
 from uploadd.protocol import names
+from uploadd.protocol.hooks import PLACE
 from uploadd.protocol.upload import Upload
 
 
 def path_of(template: str, upload: Upload) -> str:
-    """Where *upload* is to lie below the root, by *template*, a value of ``storage.path``."""
+    """Where *upload* is to lie below the root, by *template*, a value of ``storage.path``.
+
+    Unless a hook has chosen.
+    """
+    if (chosen := upload.echo.get(PLACE)) is not None:
+        return chosen
     values = {
         "name": names.sanitise(upload.name, upload.id),
         "folder": names.folders(upload.metadata.get(names.RELATIVE_PATH)),

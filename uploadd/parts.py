@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import ip_network
 from typing import Final
 
 from uploadd.auth import Access
 from uploadd.config import Config, ConfigError, Place, Problem
+from uploadd.expiring import Terms
+from uploadd.hooks import Receiver, target_of
 from uploadd.listening import CannotStart
 from uploadd.measures import Each, Measures
 from uploadd.permissions import Permissions
+from uploadd.protocol import webhooks
 from uploadd.protocol.addresses import UNIX
 from uploadd.protocol.kinds import Types
 from uploadd.protocol.origins import parse_origin
@@ -84,6 +87,30 @@ def rules(config: Config, access: Access, measured: Measures | None) -> Rules:
     )
 
 
+def terms(config: Config) -> Terms:
+    """How long things are kept."""
+    storage = config.storage
+    return Terms(storage.keep_unfinished, storage.keep_finished, storage.keep_notices)
+
+
+def receivers(config: Config) -> Mapping[str, Receiver]:
+    """The hooks, by name; may block."""
+    trust = ssl.create_default_context() if any(one.url for one in config.hook.values()) else None
+    return {
+        name: Receiver(
+            name=name,
+            events=frozenset(hook.events),
+            program=hook.run,
+            target=target_of(hook.url) if hook.url else None,
+            key=webhooks.key_of(hook.secret) if hook.secret else None,
+            timeout=hook.timeout,
+            attempts=hook.attempts,
+            trust=trust,
+        )
+        for name, hook in config.hook.items()
+    }
+
+
 def first_context(config: Config) -> ssl.SSLContext | None:
     """For TLS at the start, if there is any.  May block.  Raises CannotStart."""
     try:
@@ -112,6 +139,9 @@ def parts(
             types=Types(config.limits.types),
         )
 
+    def hooks(config: Config) -> Callable[[], None]:
+        return partial(uploads.hooks.adopt, receivers(config))
+
     def logging_(config: Config) -> Callable[[], None]:
         return partial(logging.root.setLevel, config.log.level.upper())
 
@@ -123,4 +153,4 @@ def parts(
             raise ConfigError([Problem(place, str(error), hint=MEND)]) from error
         return partial(encryption.adopt, context, config.tls.handshake)
 
-    return [permissions.prepare, encrypting, conversations, storing, logging_]
+    return [permissions.prepare, encrypting, conversations, storing, hooks, logging_]

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from uploadd.errors import StoreError
+from uploadd.hooks import Hooks
 from uploadd.ledger import Ledger
 from uploadd.protocol.extents import NOTHING
 from uploadd.protocol.upload import Input, Published, State, Upload
-from uploadd.rows import Entries, Event, row
+from uploadd.rows import Entries, row
 from uploadd.store.contract import Publication, Store
 
 
@@ -27,11 +28,17 @@ class Report:
     lost: list[str] = field(default_factory=list)
 
 
-async def recover(store: Store, ledger: Ledger, *, now: Callable[[], float] = time.time) -> Report:
+async def recover(
+    store: Store,
+    ledger: Ledger,
+    *,
+    now: Callable[[], float] = time.time,
+    hooks: Hooks | None = None,
+) -> Report:
     """Bring store and ledger to one truth.  Raises MediumFailed or StoreError; then do not serve.
 
     Nothing that was acknowledged is given up, unless the medium has lost it: then the upload is
-    lost for good (410), never shorter.
+    lost for good (410), never shorter.  *hooks* will be told.
     """
     report, entries = Report(), Entries()
     uploads = {upload.id: upload for upload, _ in await ledger.unfinished()}
@@ -47,12 +54,14 @@ async def recover(store: Store, ledger: Ledger, *, now: Callable[[], float] = ti
         if upload.id in lost:
             _lose(upload)
         elif upload.id in intended:
-            _roll(upload, outcome[upload.id], now(), entries)
+            _roll(upload, outcome[upload.id])
         else:
             report.unfinished.append(upload.id)
             continue
         entries.rows.append(row(upload, upload.held, ledger.boot))
         entries.note(upload, now())
+        if hooks is not None:
+            entries.events += hooks.events(upload, ended=upload.state is not State.RECEIVING)
         where = report.published if upload.state is State.PUBLISHED else report.unfinished
         (report.lost if upload.state is State.LOST else where).append(upload.id)
     if entries:
@@ -61,15 +70,12 @@ async def recover(store: Store, ledger: Ledger, *, now: Callable[[], float] = ti
     return report
 
 
-def _roll(
-    upload: Upload, found: Published | StoreError | None, now: float, entries: Entries
-) -> None:
+def _roll(upload: Upload, found: Published | StoreError | None) -> None:
     """One intent, forward as far as it goes."""
     if isinstance(found, Published):
         upload.published, upload.identity = found, found.identity
         upload.hold(NOTHING.add(0, upload.length or 0))
         upload.move(Input.PUBLISH)
-        entries.events.append(Event(f"{upload.id}.published", upload.id, "published", now))
     elif found is None and upload.held:
         _lose(upload)
     else:

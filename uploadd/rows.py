@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from itertools import chain
 from typing import Any, Final
 
@@ -21,12 +21,15 @@ from uploadd.store.contract import MediumFailed
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the outbox: something that a hook will be told, at least once."""
+    """One line of the outbox: something that one hook will be told, at least once."""
 
     id: str
+    """The same for every hook, and however often the step is repeated."""
+    hook: str
     upload: str
     kind: str
     created: float
+    payload: bytes
 
 
 @dataclass(slots=True)
@@ -67,7 +70,7 @@ def notice(upload: Upload, now: float) -> Notice:
     return Notice(f"{upload.id}.{told}", upload.id, told, now, name, upload.length, url)
 
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 _NOTICES: Final = """
 CREATE TABLE notices (
     notice  TEXT PRIMARY KEY,
@@ -83,6 +86,30 @@ CREATE TABLE notices (
 CREATE INDEX notices_owner ON notices (owner, created);
 CREATE INDEX uploads_listed ON uploads (created, id);
 CREATE INDEX uploads_owned ON uploads (owner, created, id) WHERE owner <> '';
+"""
+
+_OUTBOX: Final = """
+CREATE TABLE outbox (
+    place    INTEGER PRIMARY KEY,  -- the order in which things happened
+    event    TEXT NOT NULL,
+    hook     TEXT NOT NULL,
+    upload   TEXT NOT NULL,
+    kind     TEXT NOT NULL,
+    created  REAL NOT NULL,
+    payload  BLOB NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due      REAL NOT NULL DEFAULT 0,  -- epoch seconds of the next attempt
+    dead     INTEGER NOT NULL DEFAULT 0,
+    error    TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE UNIQUE INDEX outbox_event ON outbox (event, hook);
+CREATE INDEX outbox_due ON outbox (hook, dead, place, due);
+CREATE TABLE clocks (wall REAL NOT NULL, counted REAL NOT NULL, boot TEXT NOT NULL) STRICT;
+CREATE TABLE sums (
+    upload   TEXT PRIMARY KEY,
+    made     REAL NOT NULL,            -- epoch seconds
+    sums     BLOB NOT NULL             -- CRC-32 of each 8 MiB, big-endian
+) STRICT, WITHOUT ROWID;
 """
 
 SCHEMA: Final = (
@@ -109,19 +136,15 @@ CREATE TABLE uploads (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX uploads_key ON uploads (owner, key) WHERE key IS NOT NULL;
 CREATE INDEX uploads_unfinished ON uploads (state) WHERE state IN ('receiving', 'finalizing');
-CREATE TABLE outbox (
-    event   TEXT PRIMARY KEY,      -- the same id however often the step is repeated
-    upload  TEXT NOT NULL,
-    kind    TEXT NOT NULL,
-    created REAL NOT NULL
-) STRICT, WITHOUT ROWID;
 """
     + _NOTICES
+    + _OUTBOX
 )
 UPGRADES: Final = {
     1: "ALTER TABLE uploads ADD COLUMN echo TEXT NOT NULL DEFAULT '{}';",
     2: "ALTER TABLE uploads ADD COLUMN mark BLOB;",
     3: _NOTICES,
+    4: "DROP TABLE outbox;" + _OUTBOX,  # which nobody had ever read
 }
 """What leads from each older version to the next."""
 COLUMNS: Final = (
@@ -134,7 +157,9 @@ _OR_UPDATE: Final = (
     f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in _CHANGING)} "
     "WHERE excluded.fence >= uploads.fence"
 )
-_REMEMBER: Final = "INSERT OR IGNORE INTO outbox VALUES "
+_REMEMBER: Final = (
+    "INSERT OR IGNORE INTO outbox (event, hook, upload, kind, created, payload) VALUES "
+)
 MOST_TOGETHER: Final = 64
 """Rows of one statement."""
 LOOK: Final = f"SELECT {', '.join(COLUMNS)} FROM uploads WHERE "
@@ -165,7 +190,7 @@ def write(db: sqlite3.Connection, entries: Entries) -> None:
     """Write *entries*, inside a transaction of the caller's.  Raises MediumFailed."""
     if _insert(db, _SAVE, entries.rows, _OR_UPDATE) != len(entries.rows):
         raise MediumFailed("a row was written under an older fence: two daemons?")
-    _insert(db, _REMEMBER, [(e.id, e.upload, e.kind, e.created) for e in entries.events])
+    _insert(db, _REMEMBER, [astuple(e) for e in entries.events])
     if entries.notices:
         _write_notices(db, entries.notices)
 

@@ -165,6 +165,8 @@ class Seeing:
         ready = not any(self._found(disk).values())
         now = self._now(ready=ready, unfinished=disk.unfinished)
         now.disk = {} if disk.free is None else {self._root: disk.free}
+        with suppress(UploadError), trio.move_on_after(PATIENCE):
+            now.outbox = await self._uploads.delivery.counts()
         return self._metrics.page(now)
 
     def _now(self, *, ready: bool, unfinished: int) -> Now:

@@ -101,6 +101,9 @@ class Tally:
         self.upload_seconds = Histogram(LONG)
         self.upload_bytes = Histogram(BYTES)
         self.ack_seconds: dict[str, Histogram] = {}
+        self.hooks: Counter[tuple[str, str, str]] = Counter()
+        """By hook, event and result ("ok", "refused", "failed")."""
+        self.hook_seconds: dict[str, Histogram] = {}
         self._ways: WeakKeyDictionary[Upload, Way] = WeakKeyDictionary()
 
     def claimed(self, upload: Upload, way: Way) -> None:
@@ -121,12 +124,19 @@ class Tally:
 
     def ended(self, upload: Upload, now: float) -> None:
         """*upload* is complete, or gone."""
-        if (result := RESULTS.get(upload.state)) is None:
+        if (result := RESULTS.get(upload.state)) is None or _was_ok(upload):
             return
         self.finished[self.way(upload).wire, result] += 1
         if upload.state is State.PUBLISHED:
             self.upload_seconds.observe(max(0.0, now - upload.created))
             self.upload_bytes.observe(upload.length or 0)
+
+    def hooked(self, hook: str, event: str, result: str, seconds: float) -> None:
+        """A *hook* was asked or told of an *event*, and that took so long."""
+        self.hooks[hook, event, result] += 1
+        if hook not in self.hook_seconds:
+            self.hook_seconds[hook] = Histogram(SECONDS)
+        self.hook_seconds[hook].observe(seconds)
 
     def refused(self, error: UploadError) -> None:
         """Somebody was told *error*."""
@@ -137,3 +147,8 @@ class Tally:
         """A request was answered, *seconds* after its head had come."""
         self.requests[method, status] += 1
         self.request_seconds.observe(seconds)
+
+
+def _was_ok(upload: Upload) -> bool:
+    """Whether it was complete before it came to its end."""
+    return upload.published is not None and upload.state is not State.PUBLISHED

@@ -19,17 +19,20 @@ import trio
 from uploadd import errors
 from uploadd.archive import Archive, Page
 from uploadd.claim import Claim
-from uploadd.claims import Claims
 from uploadd.commit import Commit
 from uploadd.digests import Digests
+from uploadd.endings import Endings
+from uploadd.hooks import Hooks
+from uploadd.hooks.delivery import Delivery
 from uploadd.ledger import Ledger
 from uploadd.naming import new_ids, path_of
+from uploadd.outbox import Outbox
 from uploadd.protocol import names, saying
+from uploadd.protocol.hooks import PRE_FINISH
 from uploadd.protocol.kinds import ANYTHING, HEAD, Types
 from uploadd.protocol.questions import Listing
 from uploadd.protocol.requests import is_part
-from uploadd.protocol.tickets import is_spent
-from uploadd.protocol.upload import GONE, Input, State, Upload, gone
+from uploadd.protocol.upload import Input, State, Upload
 from uploadd.quota import Quota
 from uploadd.store.contract import Store
 
@@ -39,7 +42,7 @@ RECENT: Final = 1024
 """Uploads that were asked for and are kept in memory, so that they need not be looked up again."""
 
 
-class Uploads(Claims):
+class Uploads(Endings):
     """Every upload of this daemon.  *template* is ``storage.path``; lengths in bytes."""
 
     def __init__(
@@ -52,17 +55,20 @@ class Uploads(Claims):
         max_length: int | None = None,
         quota: Quota | None = None,
         types: Types = ANYTHING,
+        hooks: Hooks | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         names.check_template(template)
         super().__init__(store, commit, max_length, quota, now)
         self.types = types
-        self._ledger, self._template = ledger, template
+        self.hooks = commit.hooks = Hooks() if hooks is None else hooks
+        self.hooks.tally = self.tally
+        self.ledger, self._template = ledger, template
         self._live: WeakValueDictionary[str, Upload] = WeakValueDictionary()
         self._keys: WeakValueDictionary[tuple[str, str], Upload] = WeakValueDictionary()
         self.digests = Digests(store)
         self.archive = Archive(ledger)
-        self._doomed: set[str] = set()  # somebody has asked for their end
+        self.delivery = Delivery(self.hooks, Outbox(ledger))
         self._room = (0, float("-inf"))
         self._ids = new_ids()
         self._recent: deque[Upload] = deque(maxlen=RECENT)
@@ -131,7 +137,7 @@ class Uploads(Claims):
         """The upload with this id, whatever its state.  Raises NotFound."""
         upload = self._live.get(id)
         if upload is None:
-            upload = self._adopt(await self._ledger.find(id))
+            upload = self._adopt(await self.ledger.find(id))
             if upload is None:
                 raise errors.NotFound(f"there is no upload {id}")
             self._recent.append(upload)
@@ -144,14 +150,18 @@ class Uploads(Claims):
         """
         upload = self._keys.get((owner, key))
         if upload is None:
-            upload = self._adopt(await self._ledger.find_key(owner, key))
+            upload = self._adopt(await self.ledger.find_key(owner, key))
             upload = self._keys.get((owner, key)) or upload  # somebody was faster
         return upload
 
     async def unfinished(self) -> list[Upload]:
         """Every upload that the ledger knows as unfinished."""
-        found = [self._adopt(upload) for upload, _ in await self._ledger.unfinished()]
+        found = [self._adopt(upload) for upload, _ in await self.ledger.unfinished()]
         return [upload for upload in found if upload is not None]
+
+    def live(self) -> list[Upload]:
+        """The uploads that somebody has in hand."""
+        return list(self._live.values())
 
     async def page(self, asked: Listing, owner: str | None) -> Page:
         """As `Archive.page`, with the one object of each upload."""
@@ -195,7 +205,20 @@ class Uploads(Claims):
                     await self.digests.check(upload, upload.length, wanted, claim)
             if upload.length == 0:
                 await self.store.write(upload.id, 0, [b""], whole=True)
+            if self.hooks.wants(PRE_FINISH):
+                await self._ask(upload, claim)
             await self.commit.publish(upload, path_of(self._template, upload))
+
+    async def _ask(self, upload: Upload, claim: Claim | None) -> None:
+        """Let hooks have a say before *upload* is published; it has a name by then, and is durable.
+
+        Raises Refused, HookFailed, and what *claim* was stopped for meanwhile.
+        """
+        await self.commit.settle(upload)
+        await self.hooks.finish(upload)
+        if claim is not None and claim.ended is not None:
+            raise claim.ended
+        upload.check(Input.COMPLETE)
 
     async def check_content(self, upload: Upload) -> None:
         """Look at how *upload* begins, whose first bytes are written.
@@ -223,68 +246,3 @@ class Uploads(Claims):
                 with trio.CancelScope(shield=True):  # the last close may free a large file
                     await trio.to_thread.run_sync(os.close, fd)
         return upload.digest
-
-    async def cancel(self, upload: Upload, what: Input = Input.CANCEL) -> None:
-        """End an unfinished upload; its bytes are removed.  Durable when it returns.
-
-        *what* is FAIL when nobody wanted that.
-        Raises Gone, Conflict once it is complete, HolderStuck, StoreError.
-        """
-        self._check_free(upload)
-        if upload.id in self._ending:
-            await self.commit.forget(upload)  # there was no room; nobody is told before there is
-        reason = gone(upload.id, GONE[upload.check(what)])
-        if what is Input.FAIL and upload.id in self._doomed:
-            return  # that is why it broke off
-        self._doomed.add(upload.id)
-        try:
-            while claims := list(self._claims.get(upload.id, ())):  # more may come while we wait
-                for claim in claims:
-                    claim.stop(reason)
-                await self._let_go(upload, claims)
-            self._check_free(upload)  # again: somebody may have come while we waited
-            upload.move(what)
-        finally:
-            self._doomed.discard(upload.id)
-        await self._end(upload)
-
-    def _check_free(self, upload: Upload) -> None:
-        """Raises Conflict while others are made of it."""
-        if upload.id in self._pins:
-            raise errors.Conflict(f"another upload is being put together from {upload.id}")
-
-    async def _end(self, upload: Upload) -> None:
-        owner, key = upload.owner, upload.key
-        if not (upload.state is State.DELETED and is_spent(key)):
-            upload.key = None
-        self._ending[upload.id] = upload
-        self._ended(upload)
-        await self.commit.forget(upload)
-        if upload.key is None and key is not None and self._keys.get((owner, key)) is upload:
-            del self._keys[owner, key]
-
-    async def delete(self, upload: Upload) -> None:
-        """Remove a published upload and its file; durable when it returns.
-
-        A file that was changed outside stays where it is.  Raises Gone, Conflict, StoreError.
-        """
-        upload.check(Input.DELETE)
-        if upload.published is not None:
-            await self.store.unpublish(upload.published, upload.length or 0)
-        upload.check(Input.DELETE)  # somebody may have been faster
-        upload.move(Input.DELETE)
-        await self._end(upload)
-
-    async def sweep(self, before: float) -> int:
-        """Expire what nobody has touched since *before*, in epoch seconds; how many it was."""
-        count = 0
-        needed = set(self._pins)  # also by what ends in this sweep: those have time until the next
-        for id in await self._ledger.stale(before):
-            upload = await self.find(id)
-            idle = upload.state is State.RECEIVING and id not in self._claims
-            needed |= self._pins.keys()
-            if idle and id not in needed and upload.modified < before:
-                upload.move(Input.EXPIRE)
-                await self._end(upload)
-                count += 1
-        return count

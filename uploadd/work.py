@@ -13,7 +13,7 @@ import trio
 from uploadd.errors import StoreError, UploadError
 from uploadd.protocol.extents import NOTHING, Extents
 from uploadd.protocol.upload import GONE, Identity, State, Upload
-from uploadd.rows import Entries, Event, row
+from uploadd.rows import Entries, row
 
 TOGETHER: Final = 64
 """Growing names of published uploads that are removed in one turn, while there is other work."""
@@ -32,7 +32,6 @@ class Work:
     release: bool = False  # its descriptor, once all is durable
     newly: Extents = NOTHING  # durable, and not in the ledger yet
     flushed: bool = False  # alone, before its batch
-    event: Event | None = None
     then: list[Then] = field(default_factory=list)
     error: UploadError | None = None
 
@@ -66,8 +65,6 @@ class Work:
         if self.newly:  # after a crash nobody may take it for abandoned
             self.upload.modified = now
         entries.rows.append(row(self.upload, self.upload.held.union(self.newly), boot))
-        if self.event is not None:
-            entries.events.append(self.event)
         if self.remove:
             entries.note(self.upload, now)
 

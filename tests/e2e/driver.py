@@ -25,6 +25,7 @@ import trio
 from tests.e2e import faults
 from tests.e2e.oracle import LEDGER, History, content, read_history, verify
 from tests.e2e.overhttp import bodies
+from tests.witness import witness
 from uploadd import ledger
 from uploadd.commit import ALONE, Commit
 from uploadd.errors import Gone, NotFound, StoreError, UploadError
@@ -429,9 +430,9 @@ async def opened(
     try:
         rows = Ledger(os.path.join(dir, LEDGER), durable=durable and broken != "no commit")
         try:
-            await recover(store, rows)
+            await recover(store, rows, hooks=witness())
             commit = (EarlyCommit if broken == "early" else Commit)(store, rows)
-            uploads = Uploads(store, rows, commit, template=TEMPLATE)
+            uploads = Uploads(store, rows, commit, template=TEMPLATE, hooks=witness())
             async with trio.open_nursery() as nursery:
                 await nursery.start(commit.run)
                 yield Bench(uploads, history, nursery)

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import trio
 
+from tests.witness import outbox, witness
 from uploadd.ledger import Ledger
 from uploadd.protocol.upload import State, Upload
 from uploadd.recovery import recover
@@ -135,14 +136,14 @@ async def _judge(dir: str, told: dict[str, Told]) -> tuple[Verdict, list[str]]:
     store, ledger = FileStore(dir), Ledger(os.path.join(dir, LEDGER))
     verdict = Verdict(uploads=len(told))
     try:
-        await recover(store, ledger)
+        await recover(store, ledger, hooks=witness())
         uploads = {id: await ledger.find(id) for id in told}
         for id, one in told.items():
             _judge_one(dir, one, uploads[id], id, verdict)
         for upload, _ in await ledger.unfinished():
             if upload.id not in told:
                 verdict.problems.append(f"{upload.id}: nobody began it")
-        events = [(event.upload, event.kind) for event in await ledger.events()]
+        events = [(event.upload, event.kind) for event in await outbox(ledger)]
         _judge_events(uploads, events, verdict)
         _judge_folder(dir, uploads, verdict)
     finally:
@@ -224,7 +225,7 @@ def _judge_events(
 ) -> None:
     """No event without a file, no file without its event, and each once."""
     published = {id for id, u in uploads.items() if u and u.state is State.PUBLISHED}
-    expected = sorted((id, "published") for id in published)
+    expected = sorted((id, "post-finish") for id in published)
     if sorted(events) != expected:
         verdict.problems.append(f"outbox {sorted(events)}, published {sorted(published)}")
 

@@ -58,7 +58,7 @@ def test_a_row_can_be_said(kind: type[UploadError]) -> None:
 @pytest.mark.parametrize("kind", TREE)
 def test_the_fault_decides_the_status(kind: type[UploadError]) -> None:
     """5xx and the level error are for what we did; but for what we do not offer."""
-    ours = issubclass(kind, errors.StoreError | errors.Draining)
+    ours = issubclass(kind, errors.StoreError | errors.Draining | errors.HookFailed)
     not_offered = kind in (errors.NotImplementedHere, errors.Unsupported)
     assert (answer(make(kind)).status >= 500) == (ours or not_offered)
     assert answer(make(kind)).level != "error" or ours

@@ -17,9 +17,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests import wire
 from uploadd.budget import Budget
 from uploadd.commit import Commit
+from uploadd.outbox import Line, lines
 from uploadd.protocol.frames import Refusal
 from uploadd.protocol.upload import State, Upload
-from uploadd.rows import LOOK, SCHEMA, Entries, Event, upload_of, write
+from uploadd.rows import LOOK, SCHEMA, Entries, upload_of, write
 from uploadd.serve.gate import Closed
 from uploadd.serve.rules import Rules
 from uploadd.serve.ws import Farewell, Session
@@ -57,9 +58,9 @@ class MemoryLedger:
         return {row[0]: row for row in self.db.execute(f"{LOOK} true").fetchall()}
 
     @property
-    def events(self) -> list[Event]:
+    def events(self) -> list[Line]:
         """What the outbox holds."""
-        return [Event(*row) for row in self.db.execute("SELECT * FROM outbox").fetchall()]
+        return lines(self.db)
 
     async def commit(self, entries: Entries) -> None:
         await trio.lowlevel.checkpoint()
@@ -80,8 +81,8 @@ class MemoryLedger:
             await trio.lowlevel.checkpoint()
         return job(self.db)
 
-    async def change(self, job: Callable[[sqlite3.Connection], None]) -> None:
-        await self.look(job)
+    async def change(self, job: Callable[[sqlite3.Connection], Any]) -> Any:
+        return await self.look(job)
 
     async def unfinished(self) -> list[tuple[Upload, str]]:
         await trio.lowlevel.checkpoint()

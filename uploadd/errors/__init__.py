@@ -24,6 +24,7 @@ from uploadd.errors.asked import OriginNotAllowed as OriginNotAllowed
 from uploadd.errors.asked import OverQuota as OverQuota
 from uploadd.errors.asked import PreconditionFailed as PreconditionFailed
 from uploadd.errors.asked import RangeNotSatisfiable as RangeNotSatisfiable
+from uploadd.errors.asked import Refused as Refused
 from uploadd.errors.asked import TokenExpired as TokenExpired
 from uploadd.errors.asked import TooLarge as TooLarge
 from uploadd.errors.asked import TooMany as TooMany
@@ -43,6 +44,7 @@ from uploadd.errors.later import ChecksumMismatch as ChecksumMismatch
 from uploadd.errors.later import Conflict as Conflict
 from uploadd.errors.later import Draining as Draining
 from uploadd.errors.later import HolderStuck as HolderStuck
+from uploadd.errors.later import HookFailed as HookFailed
 from uploadd.errors.later import Incomplete as Incomplete
 from uploadd.errors.later import KeyConflict as KeyConflict
 from uploadd.errors.later import NoSpace as NoSpace

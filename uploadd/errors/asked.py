@@ -93,6 +93,18 @@ class Forbidden(ClientError):
     code = "forbidden"
 
 
+class Refused(ClientError):
+    """A hook of the operator's has refused it; what it said is told."""
+
+    code = "refused"
+    status: int | None = None
+    """The HTTP status that it wants; None: ours."""
+    body: str | None = None
+    """What it wants to be answered over HTTP, word for word; None: a document of ours."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """Fields that go with it."""
+
+
 class TooSlow(ClientError):
     """A deadline passed: head, handshake, hello, or a message that did not end."""
 

@@ -76,6 +76,13 @@ class ServerBug(StoreError):
     code = "internal"
 
 
+class HookFailed(UploadError):
+    """A hook that must be asked first could not be: nothing is done without its answer."""
+
+    code = "hook-failed"
+    default_hint = "the same again in a moment; the server's log says what is wrong with the hook"
+
+
 class Draining(UploadError):
     """The daemon is about to stop or restart; come back."""
 

@@ -45,6 +45,7 @@ ANSWERS: dict[type[UploadError], Answer] = {
     e.Unauthorised:         Answer(401, "Token refused",             4401, "info",    True,  False),
     e.TokenExpired:         Answer(401, "Token expired",             4401, "info",    True,  False),
     e.Forbidden:            Answer(403, "Forbidden",                 4403, "info",    True,  False),
+    e.Refused:              Answer(400, "Refused by a hook",         4403, "info",    True,  False),
     e.TooSlow:              Answer(408, "Too slow",                  4408, "info",    True,  True),
     e.TooMany:              Answer(429, "Too many",                  4429, "info",    True,  True),
     e.TooOften:             Answer(429, "Too often",                 4429, "info",    True,  True),
@@ -75,13 +76,17 @@ ANSWERS: dict[type[UploadError], Answer] = {
     e.NoSpace:              Answer(507, "Insufficient storage",      4507, "warning", False, True),
     e.NotWritable:          Answer(503, "Store not writable",        4503, "error",   False, True),
     e.ServerBug:            Answer(500, "Internal error",            4500, "error",   True,  True),
+    e.HookFailed:           Answer(503, "Hook failed",               4503, "error",   False, True),
     e.Draining:             Answer(503, "Draining",                  4503, "info",    True,  True),
 }  # fmt: skip
 
 
 def answer(error: UploadError) -> Answer:
     """How *error* is said."""
-    return ANSWERS[type(error)]
+    found = ANSWERS[type(error)]
+    if isinstance(error, e.Refused) and error.status is not None:
+        return found._replace(status=error.status)
+    return found
 
 
 def problem(error: UploadError, request_id: str) -> dict[str, object]:

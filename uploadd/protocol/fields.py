@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 
-from uploadd.errors import UploadError
+from uploadd.errors import Refused, UploadError
 from uploadd.protocol.answers import answer, problem
 from uploadd.protocol.dates import format_date
 from uploadd.protocol.heads import Head
@@ -93,6 +93,12 @@ def problem_document(error: UploadError, request_id: str) -> tuple[int, list[Fie
         ("X-Content-Type-Options", "nosniff"),
     ]
     status = answer(error).status
+    if isinstance(error, Refused) and error.body is not None:
+        body = error.body.encode("utf-8", "replace")
+        fields[0] = ("Content-Type", "text/plain; charset=utf-8")
+    if isinstance(error, Refused):
+        own = {name.lower() for name, _ in error.fields}
+        fields = [field for field in fields if field[0].lower() not in own] + [*error.fields]
     if (seconds := _RETRY_AFTER.get(status)) is not None:
         fields.append(("Retry-After", str(seconds)))
     return status, fields, body

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from uploadd import errors
 from uploadd.protocol.extents import NOTHING, Extents
@@ -148,6 +148,8 @@ class Upload:
     identity: Identity | None = None
     """Of the file that is to be published, or is."""
     published: Published | None = None
+    request: Any = None
+    """What brought it last, for hooks to be told of; not remembered."""
 
     @property
     def offset(self) -> int:

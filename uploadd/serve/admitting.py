@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
+import trio
+
 from uploadd import errors
 from uploadd.auth import Access, Operation, Who
 from uploadd.measures import Measures
 from uploadd.pacing import Flow
+from uploadd.protocol.hooks import PRE_CREATE, Draft, Request
 from uploadd.protocol.saying import compared
 from uploadd.protocol.upload import Upload
 from uploadd.serve.exchange import Exchange
@@ -30,6 +33,44 @@ async def admit(uploads: Uploads, access: Access, who: Who, length: int | None) 
     if await uploads.find_key(who.owner, who.claims.key) is not None:
         raise used()
     return who.claims.key
+
+
+async def invite(
+    uploads: Uploads, access: Access, exchange: Exchange, draft: Draft
+) -> tuple[str | None, Draft]:
+    """As `admit`, for the upload that *draft* is of; and what hooks make of that.
+
+    Raises Refused and HookFailed beside what `admit` raises.
+    """
+    key = await admit(uploads, access, exchange.who, draft.length)
+    if uploads.hooks.wants(PRE_CREATE):
+        draft = await uploads.hooks.create(draft, asking(uploads, exchange))
+        key = await admit(uploads, access, exchange.who, draft.length)  # others were faster
+    return key, draft
+
+
+def asking(uploads: Uploads, exchange: Exchange) -> Request | None:
+    """The request of *exchange*, where there are hooks that may be told of it."""
+    if not uploads.hooks.receivers:
+        return None
+    return Request(exchange.head, remote(exchange.stream))
+
+
+def remote(stream: trio.abc.Stream) -> str:
+    """Who is at the other end of *stream*, as ``address:port``; empty for no address."""
+    while not isinstance(stream, trio.SocketStream):
+        inner = getattr(stream, "transport_stream", None)
+        if inner is None:
+            return ""
+        stream = inner
+    try:
+        peer = stream.socket.getpeername()
+    except OSError:
+        return ""
+    if not isinstance(peer, tuple):
+        return ""
+    host = f"[{peer[0]}]" if ":" in peer[0] else peer[0]
+    return f"{host}:{peer[1]}"
 
 
 def check_length(who: Who, length: int | None) -> None:

@@ -106,7 +106,7 @@ class Api:
         upload = await self._names.find(to.upload or "", exchange.who)
         if to.conversation is Conversation.CANCEL and upload.state is State.PUBLISHED:
             raise errors.Conflict(f"upload {upload.id} is complete", offset=upload.offset)
-        await end(self._uploads, upload, exchange.who, self._rules.access)
+        await end(self._uploads, upload, exchange, self._rules.access)
         await exchange.answer(*api.done())
 
     def _shown(self, upload: Upload, who: Who) -> Shown:

@@ -15,8 +15,9 @@ from uploadd.digests import Digests
 from uploadd.errors import UploadError
 from uploadd.pacing import Flow
 from uploadd.protocol.form import Event, FileBegins, FileEnds, Form, Value, metadata
+from uploadd.protocol.hooks import Draft
 from uploadd.protocol.upload import Input, Upload
-from uploadd.serve.admitting import admit, measured, most_of
+from uploadd.serve.admitting import admit, asking, invite, measured, most_of
 from uploadd.serve.appending import Writer, holding
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.pace import Pace
@@ -129,23 +130,27 @@ class FormUpload:
                 await self._files[-1].take(event)
 
     async def _begin(self, event: FileBegins, share: Share, claims: AsyncExitStack) -> None:
-        key = await admit(self._uploads, self._access, self._exchange.who, None)
-        await self._open(event, self._create(event, key), share, claims)
+        key, draft = await self._invite(event)
+        await self._open(event, self._create(event, draft, key), share, claims)
 
-    def _create(self, event: FileBegins, key: str | None = None) -> Upload:
-        """The upload of one file; it has at most what is still to come.
-
-        Raises TypeNotAllowed, OverQuota.
-        """
+    async def _invite(self, event: FileBegins) -> tuple[str | None, Draft]:
         if event.name is not None:
             self._uploads.types.check_name(event.name, event.media_type)
+        draft = Draft(name=event.name, length=None, media_type=event.media_type)
+        return await invite(self._uploads, self._access, self._exchange, draft)
+
+    def _create(self, event: FileBegins, draft: Draft, key: str | None = None) -> Upload:
+        """The upload of one file; it has at most what is still to come.  Raises OverQuota."""
         upload = self._uploads.create(
-            name=event.name,
-            media_type=event.media_type,
+            name=draft.name,
+            media_type=draft.media_type,
+            metadata=draft.metadata,
+            echo=draft.echo,
             owner=self._exchange.who.owner,
             key=key,
         )
         upload.ceiling = most_of(self._exchange.who)
+        upload.request = asking(self._uploads, self._exchange)
         length = self._exchange.length
         upload.expected = None if length is None else length - self._came
         upload.field = event.field
@@ -172,7 +177,8 @@ class FormUpload:
                     self._uploads.release(file.claim)  # or the holder to be stopped were us
                     nursery.start_soon(self._cancel, file.upload)
                     continue
-                file.upload.metadata = metadata(file.begins, self._values, alone=alone)
+                values = metadata(file.begins, self._values, alone=alone)
+                file.upload.metadata = {**values, **file.upload.metadata}
                 nursery.start_soon(self._publish_one, file)
         if self._failed:
             raise self._failed[0]

@@ -12,7 +12,9 @@ import trio
 from uploadd import errors
 from uploadd.auth import Access, Operation, Who, ends
 from uploadd.protocol.requests import UPLOAD_ID
-from uploadd.protocol.upload import GONE, State, Upload, gone
+from uploadd.protocol.upload import GONE, Input, State, Upload, gone
+from uploadd.serve.admitting import asking
+from uploadd.serve.exchange import Exchange
 from uploadd.uploads import Uploads
 
 MAX_NAMES: Final = 10_000
@@ -29,14 +31,12 @@ def present(upload: Upload) -> Upload:
     return upload
 
 
-async def end(uploads: Uploads, upload: Upload, who: Who, access: Access) -> None:
+async def end(uploads: Uploads, upload: Upload, exchange: Exchange, access: Access) -> None:
     """Cancel *upload*, or remove its file.  Raises Forbidden and what those verbs raise."""
     what = ends(upload)
-    access.check(who, what, upload)
-    if what is Operation.DELETE:
-        await uploads.delete(upload)
-    else:
-        await uploads.cancel(upload)
+    access.check(exchange.who, what, upload)
+    upload.request = asking(uploads, exchange)
+    await uploads.terminate(upload, Input.DELETE if what is Operation.DELETE else Input.CANCEL)
 
 
 class Names:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from uploadd import errors
 from uploadd.auth import Access, Operation, Who
+from uploadd.protocol.hooks import PRE_CREATE, Draft, called
 from uploadd.protocol.kinds import HEAD
 from uploadd.protocol.requests import parts_of
 from uploadd.protocol.upload import State, Upload
 from uploadd.protocol.wschunks import Chunk
 from uploadd.protocol.wsmessages import Begin
 from uploadd.serve.admitting import check_length, most_of, permit, used
+from uploadd.serve.voice import Voice
 from uploadd.uploads import Uploads
 
 
@@ -38,7 +40,7 @@ async def find(uploads: Uploads, access: Access, begin: Begin, who: Who) -> Uplo
     if upload is None:
         return None
     permit(access, who, upload)
-    if upload.name == begin.name and begin.length in (None, upload.length):
+    if called(upload) == begin.name and begin.length in (None, upload.length):
         return upload
     if key != begin.key:
         raise used()
@@ -62,19 +64,56 @@ def key_of(begin: Begin, who: Who) -> str | None:
     return begin.key if who.claims is None or who.claims.key is None else who.claims.key
 
 
-def create(uploads: Uploads, access: Access, begin: Begin, who: Who) -> Upload:
-    """The new upload that *begin* describes; right after `find`, so that the key is free.
+def is_free(uploads: Uploads, begin: Begin, who: Who) -> bool:
+    """Whether *begin* is of a new upload, and nobody has to be asked before it is there."""
+    is_new = begin.upload is None and key_of(begin, who) is None
+    return is_new and not uploads.hooks.wants(PRE_CREATE)
 
-    Raises what `Access.check` raises, TooLarge, TypeNotAllowed, OverQuota.
+
+async def invite(session: Voice, begin: Begin) -> tuple[Upload | None, Draft]:
+    """The upload that *begin* goes on with; None for a new one, and what hooks make of that.
+
+    Raises what `find` and `create` raise, NoSpace, Refused and HookFailed.
     """
-    access.check(who, Operation.CREATE)
-    check_length(who, begin.length)
-    uploads.types.check_name(begin.name, begin.media_type)
-    upload = uploads.create(
+    uploads, wanted = session.uploads, draft(begin)
+    found = await find(uploads, session.access, begin, session.who)
+    if found is None and uploads.hooks.wants(PRE_CREATE):
+        _check(session, begin)
+        await uploads.room_for(begin.length)
+        wanted = await uploads.hooks.create(wanted, session.request)
+        found = await find(uploads, session.access, begin, session.who)  # somebody was faster
+    return found, wanted
+
+
+def draft(begin: Begin) -> Draft:
+    """The upload that *begin* describes."""
+    return Draft(
         name=begin.name,
         length=begin.length,
         media_type=begin.media_type,
-        metadata=begin.metadata,
+        metadata=begin.metadata or {},
+    )
+
+
+def _check(session: Voice, begin: Begin) -> None:
+    session.access.check(session.who, Operation.CREATE)
+    check_length(session.who, begin.length)
+    session.uploads.types.check_name(begin.name, begin.media_type)
+
+
+def create(session: Voice, begin: Begin, wanted: Draft) -> Upload:
+    """The upload that is *wanted* by *begin*; right after `find`, so that the key is free.
+
+    Raises what `Access.check` raises, TooLarge, TypeNotAllowed, OverQuota.
+    """
+    _check(session, begin)
+    who = session.who
+    upload = session.uploads.create(
+        name=wanted.name,
+        length=begin.length,
+        media_type=wanted.media_type,
+        metadata=wanted.metadata,
+        echo=wanted.echo,
         owner=who.owner,
         key=key_of(begin, who),
         digest=begin.digest.value if begin.digest else None,

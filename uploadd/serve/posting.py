@@ -12,9 +12,9 @@ from uploadd.budget import Budget, Share
 from uploadd.digests import Digests
 from uploadd.latest import of_session
 from uploadd.protocol.form import FileBegins, Form
+from uploadd.protocol.hooks import called
 from uploadd.protocol.posted import Posted
 from uploadd.protocol.upload import Input, State, Upload
-from uploadd.serve.admitting import admit
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.form import FormUpload
 from uploadd.serve.looking import Names
@@ -42,7 +42,7 @@ class Again:
 
     def is_same(self, digest: bytes | None) -> bool:
         """Whether it is what the upload is, whose *digest* that is."""
-        same = (self.begins.name, self._count) == (self.upload.name, self.upload.length)
+        same = (self.begins.name, self._count) == (called(self.upload), self.upload.length)
         return same and self.digest.digest() == digest
 
 
@@ -65,13 +65,13 @@ class Post(FormUpload):
 
     async def _begin(self, event: FileBegins, share: Share, claims: AsyncExitStack) -> None:
         first, who, name = not self._files, self._exchange.who, self._said.upload_id
-        one = await admit(self._uploads, self._access, who, None)
+        one, draft = await self._invite(event)
         key = name if first and one is None and self._said.is_key(owned=who.owns) else None
         if key is not None and (older := await self._older(key)) is not None:
             self._again = Again(event, older, self._uploads.digests)
             self._files.append(self._again)
             return
-        upload = self._create(event, key or one)
+        upload = self._create(event, draft, key or one)
         if first and name is not None and key is None:
             self._names.name(upload, name)
         upload.expected = self._said.sizes.get(event.field, upload.expected)

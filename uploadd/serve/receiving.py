@@ -14,7 +14,8 @@ from uploadd.claim import Claim
 from uploadd.errors import UploadError
 from uploadd.intake import Intake
 from uploadd.pacing import Flow
-from uploadd.protocol.upload import State, Upload
+from uploadd.protocol.hooks import Draft
+from uploadd.protocol.upload import Input, State, Upload
 from uploadd.protocol.wschunks import Chunk
 from uploadd.protocol.wsmessages import Begin, Finish
 from uploadd.serve import opening
@@ -45,9 +46,9 @@ class Receiving:
         self._length: int | None = None
         self._digest = begin.digest.value if begin.digest else None
         self._objection: UploadError | None = None
-        if begin.upload is None and opening.key_of(begin, session.who) is None:
+        if opening.is_free(self._uploads, begin, session.who):
             try:
-                self._open_new()  # chunks may follow at once
+                self._open_new(opening.draft(begin))  # chunks may follow at once
             except UploadError as error:  # and when they do, they wait until that is said
                 self._objection = error
 
@@ -159,10 +160,9 @@ class Receiving:
         if self._objection is not None:
             raise self._objection
         if self._claim is None:
-            session = self._session
-            found = await opening.find(self._uploads, session.access, self.begin, session.who)
+            found, draft = await opening.invite(self._session, self.begin)
             if found is None:
-                self._open_new()
+                self._open_new(draft)
             elif not await self._resume(found):
                 return False
             self._catch_up()
@@ -203,15 +203,15 @@ class Receiving:
         self._intake = self._new_intake(self._claim)
         return True
 
-    def _open_new(self) -> None:
-        session = self._session
-        self._upload = opening.create(self._uploads, session.access, self.begin, session.who)
+    def _open_new(self, draft: Draft) -> None:
+        self._upload = opening.create(self._session, self.begin, draft)
         self._claim = self._contend(self._upload)
         self._uploads.settle_new(self._claim)
         self._intake = self._new_intake(self._claim)
 
     def _contend(self, upload: Upload) -> Claim:
         session = self._session
+        upload.request = session.request
         claim = self._uploads.contend(
             upload, self._on_stop, self._on_move, session.crash, way=Way(WIRE, session.id)
         )
@@ -219,12 +219,11 @@ class Receiving:
         return claim
 
     def _new_intake(self, claim: Claim) -> Intake:
-        share = self._session.share
         return Intake(
             claim,
             self._uploads.store,
             self._uploads.commit,
-            taken=share.give_back,
+            taken=self._session.share.give_back,
             max_chunk=self._session.max_chunk,
         )
 
@@ -251,9 +250,11 @@ class Receiving:
             self.refuse(errors.Gone("the upload could not be found", reason="lost"))
             return
         try:
-            await self._uploads.cancel(upload)
+            await self._uploads.terminate(upload, Input.CANCEL)
         except errors.Gone as error:
             self._telling.gone(upload, error.reason)
+        except errors.Refused as error:
+            self._telling.refuse(error, upload, owed=True)
         except UploadError as error:
             self._cannot_cancel(upload, error)
         else:
@@ -287,10 +288,9 @@ class Receiving:
     def _on_stop(self, error: UploadError) -> None:
         if self._paying is not None:
             self._paying.stop()
-        if isinstance(error, errors.TakenOver):
-            self._telling.gone(self._upload_of(), "taken-over")
-        elif isinstance(error, errors.Gone):
-            self._telling.gone(self._upload_of(), error.reason)
+        if isinstance(error, errors.TakenOver | errors.Gone):
+            reason = error.reason if isinstance(error, errors.Gone) else "taken-over"
+            self._telling.gone(self._upload_of(), reason)
         else:
             self.refuse(error)
         self.leave()

@@ -75,7 +75,7 @@ class Resumable:
                 await exchange.answer(*speaker.status(standing, head))
             case Cancel():
                 upload = await self.find(id or "")
-                await end(self._uploads, upload, exchange.who, self._rules.access)
+                await end(self._uploads, upload, exchange, self._rules.access)
                 await exchange.answer(*speaker.terminated(head))
 
     async def find(self, id: str) -> Upload:

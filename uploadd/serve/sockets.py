@@ -14,10 +14,12 @@ from uploadd.protocol import credentials, pages, plainsocket
 from uploadd.protocol.framereader import FrameReader
 from uploadd.protocol.frames import Judge
 from uploadd.protocol.heads import Head, HeadGate
+from uploadd.protocol.hooks import Request
 from uploadd.protocol.origins import check_foreign, check_host
 from uploadd.protocol.routes import Conversation, route
 from uploadd.protocol.upgrade import Upgrade, websocket_upgrade
 from uploadd.protocol.wschunks import MAX_HEADER
+from uploadd.serve.admitting import remote
 from uploadd.serve.advice import Advice
 from uploadd.serve.declining import decline
 from uploadd.serve.exchange import Exchange
@@ -81,7 +83,8 @@ class Sockets:
             if client is None:
                 # Whoever knows it may show things in that session: nothing to be counted up to.
                 id = f"{request_id}-{secrets.token_urlsafe(12)}"
-                await self._session(stream, upgrade, id, token, guest)
+                request = Request(head, remote(stream))
+                await self._session(stream, upgrade, id, token, guest, request)
             else:
                 await self._plain_socket(stream, upgrade, client, token)
         return True
@@ -133,6 +136,7 @@ class Sockets:
         id: str,
         token: str | None,
         guest: Guest,
+        request: Request,
     ) -> None:
         share = self._budget.share(joined=False)  # it may only watch
         reader = FrameReader(Judge(max_binary=share.max_chunk + MAX_HEADER))
@@ -150,6 +154,7 @@ class Sockets:
                     version=self._version,
                     token=token,
                     guest=guest,
+                    request=request,
                 )
                 await self._last(session, messages)
         finally:

@@ -14,13 +14,14 @@ from uploadd.auth import Access
 from uploadd.budget import Budget
 from uploadd.claim import Claim
 from uploadd.claims import LET_GO
-from uploadd.errors import Conflict, Draining, HolderStuck, StoreError, UploadError
+from uploadd.errors import Conflict, Draining, HolderStuck, HookFailed, StoreError, UploadError
 from uploadd.measures import Measures
 from uploadd.protocol.checksums import Announced, Checksum
+from uploadd.protocol.hooks import Draft
 from uploadd.protocol.requests import Append, Create, is_part
 from uploadd.protocol.saying import too_large
 from uploadd.protocol.upload import Input, State, Upload
-from uploadd.serve.admitting import admit, measured, most_of
+from uploadd.serve.admitting import asking, invite, measured, most_of
 from uploadd.serve.appending import Body, Holder, holding
 from uploadd.serve.checked import CheckedBody
 from uploadd.serve.exchange import Exchange
@@ -58,18 +59,26 @@ class Verbs:
         Raises as `holding` and `Body.take` do; one that cannot be resumed is then thrown away.
         """
         self._uploads.types.check_name(ask.name, ask.media_type)
-        key = await admit(self._uploads, self._access, exchange.who, ask.length)
-        upload = self._uploads.create(
+        draft = Draft(
             name=ask.name,
             length=ask.length,
             media_type=ask.media_type,
             metadata=ask.metadata,
             echo=ask.echo,
+        )
+        key, draft = await invite(self._uploads, self._access, exchange, draft)
+        upload = self._uploads.create(
+            name=draft.name,
+            length=ask.length,
+            media_type=draft.media_type,
+            metadata=draft.metadata,
+            echo=draft.echo,
             owner=exchange.who.owner,
             key=key,
             digest=ask.digest,
         )
         upload.ceiling = most_of(exchange.who)
+        upload.request = asking(self._uploads, exchange)
         try:
             await self._fill(exchange, upload, ask, begun, trailer)
         except errors.TakenOver:
@@ -123,6 +132,7 @@ class Verbs:
         self, exchange: Exchange, upload: Upload, ask: Append, trailer: Trailer | None
     ) -> None:
         async with holding(self._uploads, upload, exchange.way, at=ask.offset) as (claim, holder):
+            upload.request = asking(self._uploads, exchange)
             declared = ask.length is not None and upload.length is None
             if ask.length is not None:
                 self._declare(upload, ask.length, claim)
@@ -144,7 +154,7 @@ class Verbs:
         try:
             async with holding(self._uploads, upload, exchange.way, at=upload.offset) as (claim, _):
                 await self._end(claim, exchange, completes=None)
-        except (Conflict, Draining, StoreError) as error:
+        except (Conflict, Draining, HookFailed, StoreError) as error:
             if upload.state is not State.PUBLISHED:
                 log.warning("%s cannot publish %s: %s", exchange.request_id, upload.id, error)
                 told = f"upload {upload.id} has all its bytes, and cannot be published yet: {error}"

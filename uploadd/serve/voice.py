@@ -8,6 +8,7 @@ from typing import Protocol
 
 from uploadd.auth import Access, Who
 from uploadd.budget import Share
+from uploadd.protocol.hooks import Request
 from uploadd.protocol.ws import ServerSession
 from uploadd.serve.guest import Guest
 from uploadd.uploads import Uploads
@@ -45,6 +46,8 @@ class Voice(Protocol):
     who: Who
     access: Access
     guest: Guest
+    request: Request | None
+    """What opened the session."""
 
     def crash(self, fault: Exception) -> None:
         """End the session, and nothing else, because of an error of ours."""

@@ -18,6 +18,7 @@ from uploadd.auth import NOBODY, revoked
 from uploadd.budget import Share
 from uploadd.errors import UploadError
 from uploadd.protocol.frames import Refusal
+from uploadd.protocol.hooks import Request
 from uploadd.protocol.ws import Asked, Dropped, Ended, Event, ServerSession
 from uploadd.protocol.wschunks import MAX_HEADER, Chunk
 from uploadd.protocol.wsmessages import (
@@ -62,9 +63,10 @@ class Session:
         version: str,
         token: str | None = None,
         guest: Guest | None = None,
+        request: Request | None = None,
     ) -> None:
         self.id, self.uploads, self.share = id, uploads, share
-        self.access, self._token = rules.access, token
+        self.access, self._token, self.request = rules.access, token, request
         self.guest = guest or Guest(None)
         self.max_chunk = max_chunk
         self._messages, self._gate, self._rules, self._version = messages, gate, rules, version

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from uploadd.settings.bounds import Limits
-from uploadd.settings.declare import section, setting
+from uploadd.settings.declare import repeated, section, setting
+from uploadd.settings.hooks import Hook
 from uploadd.settings.kinds import (
     DURATION,
     MODE,
     TEMPLATE,
     TEXT,
     choice,
+    optional,
     size,
 )
 from uploadd.settings.server import Durability, Server, Timeouts
@@ -54,6 +57,13 @@ class Storage:
         DURATION,
         "7 d",
         "How long an upload that nobody goes on with is kept before its bytes are removed.",
+        reloads=True,
+    )
+    keep_finished: float | None = setting(
+        optional(DURATION),
+        "none",
+        'How long a published file is kept before it is removed, or "none": until somebody deletes'
+        " it.",
         reloads=True,
     )
     keep_notices: float = setting(
@@ -137,4 +147,5 @@ class Config:
     timeouts: Timeouts = Timeouts()
     tls: Tls = Tls()
     admin: Admin = Admin()
+    hook: Mapping[str, Hook] = repeated(Hook)
     log: Log = Log()
