@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
+
+import trio
 
 from uploadd.database import boot_id
 from uploadd.ledger import Ledger
 from uploadd.protocol.ages import Reading, shifted, step
+from uploadd.protocol.upload import Upload
 
 log = logging.getLogger("uploadd")
 REMEMBERED: Final = 3600.0
@@ -34,23 +37,32 @@ class Ages:
         self._ledger, self._read = ledger, read
         self._last: Reading | None = None
         self._kept: Reading | None = None
+        self._one_at_a_time = trio.Lock()
 
-    async def look(self) -> tuple[float, float]:
-        """The wall clock, and by how much it has stepped since the last look; stamps are moved.
+    async def look(self, live: Callable[[], Iterable[Upload]]) -> float:
+        """The wall clock; stamps have been moved by as much as it has stepped since the last look.
 
-        Whoever holds stamps in memory moves them, too: see `shifted`.  Raises StoreError.
+        Those of the *live* uploads first: what is written down meanwhile is right then.
+        Raises StoreError.
         """
-        now = self._read()
+        async with self._one_at_a_time:
+            return await self._look(live)
+
+    async def _look(self, live: Callable[[], Iterable[Upload]]) -> float:
         if self._last is None:
             self._last = self._kept = await self._ledger.look(_reading)
+        now = self._read()
         by = 0.0 if self._last is None else step(self._last, now)
+        if by:
+            for upload in live():
+                upload.modified = shifted(upload.modified, by, now.wall)
         if by or self._kept is None or now.counted - self._kept.counted > REMEMBERED:
             if by:
                 log.warning("the clock has stepped by %.0f s: nothing expires for that", by)
             await self._ledger.change(partial(_shift, by=by, now=now))
             self._kept = now
         self._last = now
-        return now.wall, by
+        return now.wall
 
 
 def _reading(db: sqlite3.Connection) -> Reading | None:

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 
 from uploadd.ages import Ages
 from uploadd.errors import UploadError
-from uploadd.protocol.ages import shifted
 from uploadd.protocol.upload import Input, State, Upload
 from uploadd.uploads import Uploads
 
@@ -72,11 +71,7 @@ class Expiring:
         return count
 
     async def _now(self) -> float:
-        now, by = await self.ages.look()
-        if by:
-            for upload in self.uploads.live():
-                upload.modified = shifted(upload.modified, by, now)
-        return now
+        return await self.ages.look(self.uploads.live)
 
     async def _sweep_finished(self, before: float) -> int:
         count = 0

@@ -83,7 +83,8 @@ class Sockets:
             if client is None:
                 # Whoever knows it may show things in that session: nothing to be counted up to.
                 id = f"{request_id}-{secrets.token_urlsafe(12)}"
-                request = Request(head, remote(stream))
+                hooked = bool(self._uploads.hooks.receivers)  # else nobody is told of it
+                request = Request(head, remote(stream)) if hooked else None
                 await self._session(stream, upgrade, id, token, guest, request)
             else:
                 await self._plain_socket(stream, upgrade, client, token)
@@ -136,7 +137,7 @@ class Sockets:
         id: str,
         token: str | None,
         guest: Guest,
-        request: Request,
+        request: Request | None,
     ) -> None:
         share = self._budget.share(joined=False)  # it may only watch
         reader = FrameReader(Judge(max_binary=share.max_chunk + MAX_HEADER))
