@@ -54,6 +54,15 @@ def test_what_others_store_is_on_top_of_the_list_at_once_and_its_link_leads_to_i
     assert got[0] == got[1]
 
 
+def test_a_name_that_turns_the_line_round_is_shown_and_does_not(site: Site) -> None:
+    """What ends in "exe" does not look as if it ended in "png", in the question neither."""
+    stored(site.daemon, "a\u202egnp.exe")
+    found = site.page.locator("#files-rows .row")
+    expect(found.locator(".name")).to_have_text("a\ufffdgnp.exe")
+    found.get_by_role("button", name="Delete").click()
+    expect(site.page.locator("#ask-what")).to_contain_text("a\ufffdgnp.exe")
+
+
 def test_the_list_is_shown_page_by_page_newest_first(site: Site) -> None:
     filled(site, 120)
     page = site.page

@@ -7,7 +7,7 @@ import { Server } from "./server.js";
 import { OVER } from "./states.js";
 import { Stored } from "./stored.js";
 import { ask, note } from "./tell.js";
-import { bytes } from "./units.js";
+import { bytes, legible } from "./units.js";
 import { Watching } from "./watch.js";
 import { explain, words } from "./words.js";
 
@@ -162,13 +162,13 @@ export class Around {
 
   async #cancel(upload) {
     if (!upload) return;
-    const { id, name, stored } = upload;
-    if (!await ask(words.askStop(name ?? id, bytes(stored)), words.askCancelYes, words.no, true)) return;
+    const { id, stored } = upload, name = legible(upload.name ?? id);
+    if (!await ask(words.askStop(name, bytes(stored)), words.askCancelYes, words.no, true)) return;
     try {
       await this.server.remove(id, { unfinished: true });
       this.others.drop(id);
     } catch (error) {
-      if (error.code !== "conflict") note([words.notStopped(name ?? id), ...explain(error)].join(" ")); // it is complete
+      if (error.code !== "conflict") note([words.notStopped(name), ...explain(error)].join(" ")); // it is complete
     }
   }
 

@@ -2,7 +2,7 @@
 
 import { say } from "./say.js";
 import { node } from "./tell.js";
-import { bytes, count, moment } from "./units.js";
+import { bytes, count, legible, moment } from "./units.js";
 import { own, words } from "./words.js";
 
 /** Lines; of the others it is said how many there are. */
@@ -56,7 +56,7 @@ export class Away {
 
 function line({ upload, state, name, length, url, at }) {
   const made = document.createElement("li"), bdi = document.createElement("bdi");
-  const text = name ?? upload;
+  const text = legible(name ?? upload);
   made.dataset.state = state;
   if (!url) bdi.textContent = text;
   else bdi.append(Object.assign(document.createElement("a"), { href: url, target: "_blank", rel: "noopener", textContent: text }));

@@ -1,6 +1,7 @@
 /** One row of a list: a mark, a name, what is said of it, buttons, a bar. */
 
 import { node, tell } from "./tell.js";
+import { legible } from "./units.js";
 import { words } from "./words.js";
 
 const ICONS = { pause: "pause", resume: "resume", cancel: "cross", remove: "cross", stop: "cross", erase: "bin" };
@@ -53,7 +54,7 @@ export class Row {
   #why = "";
 
   constructor(name) {
-    this.name = name;
+    this.name = name = legible(name);
     this.element = node("row").content.cloneNode(true).firstElementChild;
     const part = (which) => this.element.querySelector(which);
     [this.bdi, this.state, this.bar, this.group] = [".name bdi", ".state", ".bar", ".acts"].map(part);

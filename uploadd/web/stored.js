@@ -201,7 +201,7 @@ export class Stored {
   }
 
   async #erase(row) {
-    const { id, name, size } = row.upload;
+    const { name } = row, { id, size } = row.upload;
     if (!await ask(words.askErase(name, bytes(size)), words.askEraseYes, words.no, true)) return;
     row.element.ariaBusy = "true";
     try {

@@ -24,6 +24,9 @@ function scaled(value, suffix) {
   return format(value, SIZES[step] + suffix, step && value < (step > 2 ? 99 : 9.95) ? 1 : 0);
 }
 
+/** A name of somebody else's: what turns the line round (so that "exe" looks like "png") is shown instead of done. */
+export const legible = (name) => name.replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, "\ufffd");
+
 export const bytes = (count) => scaled(count, "");
 export const perSecond = (speed) => scaled(speed, "-per-second");
 
