@@ -114,6 +114,17 @@ def is_public(listeners: Iterable[trio.SocketListener]) -> bool:
     )
 
 
+def is_beyond(host: str) -> bool:
+    """Whether other computers could come to *host*; not where nobody knows it.  May block."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return not all(
+        ipaddress.ip_address(str(one[4][0]).partition("%")[0]).is_loopback for one in found
+    )
+
+
 def shares(limit: int) -> tuple[int, int]:
     """How many connections, and how many growing files, may be open with *limit* descriptors."""
     growing = min(MANY, max(16, limit // 4))

@@ -15,7 +15,7 @@ from uploadd.auth.files import Unusable
 from uploadd.auth.keyring import Keyring, Places
 from uploadd.config import Config, ConfigError, Place, Problem
 from uploadd.folder import STATE
-from uploadd.listening import CannotStart
+from uploadd.listening import CannotStart, is_beyond
 from uploadd.protocol.tokens import Terms
 
 log = logging.getLogger("uploadd.access")
@@ -36,9 +36,25 @@ def places_of(config: Config) -> Places:
     )
 
 
-def check_keys(config: Config) -> None:
-    """Read every token and key as the daemon would.  May block.  Raises CannotStart."""
-    _keyring(places_of(config))
+def check(config: Config) -> None:
+    """What the daemon would refuse to start with, if it opens its sockets itself; of what is in
+    its folder only where that is known.  May block.  Raises CannotStart.
+    """
+    said, places = config.access, places_of(config)
+    if not config.storage.dir:
+        places = places._replace(tokens=said.tokens, keys=said.link_keys)
+    _keyring(places)
+    if config.storage.dir or said.tokens:
+        _takes_strangers(config, places, public=is_beyond(config.server.host))
+
+
+def _takes_strangers(config: Config, places: Places, *, public: bool) -> bool:
+    """Raises CannotStart where nobody has said so, and everybody could come."""
+    tokens = places.jwks is not None or os.path.isdir(places.tokens)
+    strangers = takes_strangers(config.access.anonymous, public=public, tokens=tokens)
+    if strangers is None:
+        raise _for_everybody(config)
+    return strangers
 
 
 class Permissions:
@@ -51,9 +67,7 @@ class Permissions:
     def __init__(self, config: Config, *, local: bool, public: bool) -> None:
         self._local, places = local, places_of(config)
         self._tokens = places.jwks is not None or os.path.isdir(places.tokens)
-        strangers = takes_strangers(config.access.anonymous, public=public, tokens=self._tokens)
-        if strangers is None:
-            raise _for_everybody(config)
+        strangers = _takes_strangers(config, places, public=public)
         if strangers and not (self._tokens or (local and not config.server.names)):
             log.warning("nobody is asked for a token (access.anonymous): everybody may upload")
         self._keyring = _keyring(places) if self._tokens or not strangers else None
@@ -91,15 +105,13 @@ class Permissions:
                 await self._refresh(self._keyring)
 
     async def _refresh(self, keyring: Keyring) -> None:
-        """What is wrong with a file is told once, and all stays as it was."""
-        try:
-            take = await trio.to_thread.run_sync(keyring.load)
-        except Unusable as error:
-            log.warning("tokens and keys stay as they were: %s; %s", error, MEND)
-            await trio.to_thread.run_sync(keyring.seen)
-            return
+        """What is wrong with a file is told once, and keeps no other from counting."""
+        unusable: list[Unusable] = []
+        take = await trio.to_thread.run_sync(keyring.refresh, unusable.append)
         take()
         log.info("tokens and keys were read again")
+        for error in unusable:
+            log.warning("%s\n→ %s", error, MEND)
 
 
 def _keyring(places: Places) -> Keyring:

@@ -28,6 +28,7 @@ NOW = 1_800_000_000.0
 SECRET = bytes(range(32))
 GOOD = {"sub": "ana", "exp": int(NOW + 60), "aud": "uploads"}
 RSA = rsa.generate_private_key(65537, 2048)
+WEAK = rsa.generate_private_key(65537, 1024)
 EC = ec.generate_private_key(ec.SECP256R1())
 ED = ed25519.Ed25519PrivateKey.generate()
 PRIVATE: dict[str, Any] = {"HS256": SECRET, "RS256": RSA, "ES256": EC, "EdDSA": ED}
@@ -51,6 +52,7 @@ def ring(folder: Path, *keys: dict[str, Any]) -> Keyring:
     if not keys:
         return Keyring(Places(str(folder / "tokens"), str(folder / "keys")))
     path = folder / "jwks.json"
+    path.touch(0o600)
     path.write_text(json.dumps({"keys": keys}))
     terms = Terms("uploads")
     return Keyring(Places(str(folder / "tokens"), str(folder / "keys"), str(path), terms))
@@ -130,6 +132,7 @@ def test_what_was_forged_is_refused_and_not_repeated(tmp_path: Path, which: str)
         (JWKS["HS256"] | {"alg": "none"}, "oct key is for HS256"),
         (JWKS["HS256"] | {"kid": 7}, "kid"),
         (RSAAlgorithm.to_jwk(RSA, as_dict=True), "private"),
+        (RSAAlgorithm.to_jwk(WEAK.public_key(), as_dict=True), "1024 bits"),
         ({}, "kind"),
     ],
 )
@@ -141,6 +144,29 @@ def test_a_key_that_cannot_be_meant_keeps_us_from_starting(
         ring(tmp_path, JWKS["ES256"], key)
     assert "key 2" in str(caught.value)
     assert packed(SECRET) not in str(caught.value)
+
+
+@pytest.mark.parametrize("mark", [{"use": "enc", "alg": "RSA-OAEP"}, {"key_ops": ["encrypt"]}])
+def test_keys_that_are_not_for_signatures_are_left_out(
+    tmp_path: Path, mark: dict[str, Any]
+) -> None:
+    """Sets of identity providers have some; what is signed with one is not believed."""
+    other = JWKS["RS256"] | mark
+    keyring = ring(tmp_path, other, JWKS["ES256"])
+    assert keyring.prove(made("ES256"), NOW).claims.subject == "ana"
+    with pytest.raises(Unauthorised):
+        keyring.prove(made("RS256"), NOW)
+    with pytest.raises(Unusable, match="no key is for signatures"):
+        ring(tmp_path, other)
+
+
+def test_a_shared_secret_that_everybody_can_read_is_none(tmp_path: Path) -> None:
+    """Public keys may be read by whoever wants."""
+    ring(tmp_path, JWKS["ES256"], JWKS["HS256"])
+    (tmp_path / "jwks.json").chmod(0o644)
+    with pytest.raises(Unusable, match="chmod o="):
+        ring(tmp_path, JWKS["ES256"], JWKS["HS256"])
+    ring(tmp_path, JWKS["ES256"])
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"keys": []}', '{"keys": 7}', "[" * 5000])
@@ -190,18 +216,46 @@ def test_a_key_that_is_taken_away_takes_its_tokens_along(tmp_path: Path) -> None
     assert keyring.prove(made("ES256"), NOW).standing is kept.standing
 
 
-def test_what_is_wrong_with_a_file_changes_nothing(tmp_path: Path) -> None:
-    """Until it is mended all goes on as it was."""
+def test_what_is_wrong_with_a_file_is_told_once_and_permits_nothing(tmp_path: Path) -> None:
+    """Nobody starts, or reloads, with it; but beside it tokens come and go as ever."""
     folder = str(tmp_path / "tokens")
-    text = files.new_token(folder, Claims("ana"))
+    ana, ben = (files.new_token(folder, Claims(name)) for name in ("ana", "ben"))
     keyring = ring(tmp_path)
+    files.revoke(folder, tokens.id_of(ben) or "")
     (tmp_path / "tokens" / "abcd.json").write_text("{")
-    assert keyring.changed()
     with pytest.raises(Unusable):
         keyring.load()
-    keyring.seen()
+    unusable: list[Unusable] = []
+    keyring.refresh(unusable.append)()
+    assert [error.path for error in unusable] == [f"{folder}/abcd.json"]
     assert not keyring.changed()
-    assert keyring.prove(text, NOW).standing.good
+    assert keyring.prove(ana, NOW).standing.good
+    with pytest.raises(Unauthorised):
+        keyring.prove(ben, NOW)
+    (tmp_path / "tokens" / f"{tokens.id_of(ana)}.json").write_text("{")
+    assert keyring.changed()
+    keyring.refresh(unusable.append)()
+    with pytest.raises(Unauthorised):
+        keyring.prove(ana, NOW)
+
+
+def test_keys_of_others_that_cannot_be_read_are_those_of_before(tmp_path: Path) -> None:
+    """Whoever writes them again does not cut off everybody meanwhile; what is mended then counts,
+    also when that was while it was read.
+    """
+    keyring = ring(tmp_path, JWKS["RS256"])
+    proof = keyring.prove(made("RS256"), NOW)
+    (tmp_path / "jwks.json").write_text("{")
+    unusable: list[Unusable] = []
+    stay = keyring.refresh(unusable.append)
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [JWKS["ES256"]]}))
+    stay()
+    assert "of before" in str(unusable[0])
+    assert proof.standing.good
+    assert keyring.changed()
+    keyring.refresh(unusable.append)()
+    assert not proof.standing.good
+    assert keyring.prove(made("ES256"), NOW).standing.good
 
 
 def test_links_are_signed_with_a_key_that_is_made_for_them(tmp_path: Path) -> None:

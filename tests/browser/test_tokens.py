@@ -30,6 +30,7 @@ def asking(tmp_path: Path) -> Iterator[Server]:
     """A daemon that asks for tokens."""
     keys = tmp_path / "jwks.json"
     key = urlsafe_b64encode(SECRET).rstrip(b"=").decode()
+    keys.touch(0o600)
     keys.write_text(json.dumps({"keys": [{"kty": "oct", "k": key}]}))
     (tmp_path / "served").mkdir()
     said = ("--set", f"access.jwt_keys={keys}", "--set", "access.jwt_audience=uploads")

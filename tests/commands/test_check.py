@@ -54,3 +54,19 @@ def test_a_folder_that_cannot_be_written_to_is_told_with_its_line(tmp_path: Path
         f"→ sudo install -d -o root -g root -m 0750 {folder}, or dir in {file}:2\n"
         f"(or the unit lacks ReadWritePaths={folder}: systemctl edit uploadd)\n"
     )
+
+
+def test_what_the_daemon_would_not_start_with_is_not_called_good(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An address that everybody reaches, and no tokens; keys that are not there."""
+    public = ["check", "--set", "server.host=0.0.0.0"]
+    assert main(public) == os.EX_OK
+    assert main([*public, str(tmp_path)]) == os.EX_CONFIG
+    assert "nobody is asked for a token" in capsys.readouterr().err
+    assert main([*public, "--set", "access.anonymous=yes", str(tmp_path)]) == os.EX_OK
+    (tmp_path / ".uploadd" / "tokens").mkdir(parents=True)
+    assert main([*public, str(tmp_path)]) == os.EX_OK
+    keys = ["--set", "access.jwt_keys=/none/jwks.json", "--set", "access.jwt_audience=uploads"]
+    assert main(["check", *keys]) == os.EX_CONFIG
+    assert "/none/jwks.json" in capsys.readouterr().err

@@ -94,6 +94,7 @@ def signed(subject: str, expires: float | None = None) -> str:
 @pytest.fixture
 def store(memory: Path) -> Path:
     """A folder that asks for tokens, with the keys of whoever signs some."""
+    (memory / "jwks.json").touch(0o600)
     (memory / "jwks.json").write_text(json.dumps(JWKS))
     (memory / "served").mkdir()
     (memory / "served" / ".uploadd" / "tokens").mkdir(parents=True)

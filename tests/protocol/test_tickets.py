@@ -23,7 +23,7 @@ READ = Ticket("read", "u1", 1_800_000_000)
         st.sampled_from(["read", "send"]),
         st.text(min_size=1, max_size=64),
         st.integers(0, 2**40),
-        st.sampled_from(["", "ana", "auth0|7"]),
+        st.sampled_from(["", "ana", "auth0|7", "@c2VjcmV0"]),
         st.none() | st.integers(0, 2**53),
     )
 )

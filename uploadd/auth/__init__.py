@@ -4,7 +4,6 @@ from uploadd.auth.access import Access as Access
 from uploadd.auth.access import Operation as Operation
 from uploadd.auth.access import ends as ends
 from uploadd.auth.access import lists_everybody as lists_everybody
-from uploadd.auth.access import revoked as revoked
 from uploadd.auth.access import takes_strangers as takes_strangers
 from uploadd.auth.who import NOBODY as NOBODY
 from uploadd.auth.who import PROVEN as PROVEN

@@ -114,7 +114,11 @@ class Access:
             raise refusal
 
     def admit(self, who: Who) -> None:
-        """Refuse a conversation with somebody who may do nothing in it.  Raises Unauthorised."""
+        """Refuse a conversation with somebody who may do nothing in it, any more.
+
+        Raises Unauthorised.
+        """
+        self.check_still(who)
         if who.claims is None and not self.strangers:
             raise _token_needed()
         if who.claims is not None and self._now() >= who.claims.expires + self._grace:
@@ -123,7 +127,16 @@ class Access:
     def check_still(self, who: Who) -> None:
         """Raises Unauthorised when the token of *who* was taken back."""
         if who.revoked:
-            raise revoked()
+            raise _revoked()
+
+    def over(self, who: Who) -> UploadError | None:
+        """Why the token of *who* is good for nothing any more; None while it is, or without."""
+        try:
+            if who.claims is not None:
+                self.admit(who)
+        except UploadError as error:
+            return error
+        return None
 
     def adopt(self, *, listing: bool, reading: bool, grace: float) -> None:
         """Go by other settings from now on."""
@@ -133,7 +146,7 @@ class Access:
 
     def _refusal(self, who: Who, operation: Operation, upload: Upload | None) -> UploadError | None:
         if who.revoked:
-            return revoked()
+            return _revoked()
         if self._is_open(who, operation, upload):
             return None
         if who.claims is None:
@@ -161,7 +174,7 @@ class Access:
         try:
             claims.check(self._now())
         except errors.TokenExpired as expired:
-            if not (rule.late and self._is_in_time(claims, upload)):
+            if not (rule.late and self._is_in_time(who, claims, upload)):
                 return expired
         if Scope.ADMIN in claims.scopes:
             return None
@@ -176,8 +189,13 @@ class Access:
             return _elses("this") if bound else None
         return None if _covers(who, claims, upload) else _elses(f"upload {upload.id}")
 
-    def _is_in_time(self, claims: Claims, upload: Upload | None) -> bool:
-        begun = upload is None or upload.created <= claims.expires
+    def _is_in_time(self, who: Who, claims: Claims, upload: Upload | None) -> bool:
+        """Whether *upload* was begun with the token, not long ago: by an administrator, too, and
+        not by who has a link to it.
+        """
+        begun = claims.upload is None and (
+            upload is None or (upload.created <= claims.expires and _covers(who, claims, upload))
+        )
         return begun and self._now() < claims.expires + self._grace
 
     def _no_token(self, operation: Operation, upload: Upload | None) -> UploadError:
@@ -208,7 +226,7 @@ def _token_needed() -> UploadError:
     return errors.Unauthorised("a token is needed here", hint=_WHERE_FROM)
 
 
-def revoked() -> UploadError:
+def _revoked() -> UploadError:
     """The refusal of a token that was taken back."""
     return errors.Unauthorised("the token was revoked", hint="ask whoever runs the server")
 

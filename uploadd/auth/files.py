@@ -9,9 +9,9 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -47,6 +47,14 @@ def read(path: str) -> bytes:
     return raw
 
 
+def is_open(path: str) -> bool:
+    """Whether everybody can read *path*.  Raises Unusable."""
+    try:
+        return bool(os.stat(path).st_mode & 0o007)
+    except OSError as error:
+        raise Unusable(path, error.strerror or "cannot be read") from error
+
+
 def _named(folder: str, suffix: str) -> Iterator[tuple[str, str]]:
     """Name without *suffix*, and path, of each such file in *folder*.  Raises Unusable."""
     try:
@@ -63,20 +71,36 @@ def _named(folder: str, suffix: str) -> Iterator[tuple[str, str]]:
 # --- tokens ---------------------------------------------------------------------------------------
 
 
-def stored(folder: str) -> dict[str, Stored]:
-    """Every token in *folder*, by its id.  Raises Unusable: one that is not understood might
-    have been meant to permit less.
+Tell: TypeAlias = Callable[[Unusable], None]
+
+
+def refuse(error: Unusable) -> None:
+    """Raise it: nothing is read then."""
+    raise error
+
+
+def stored(folder: str, tell: Tell = refuse) -> dict[str, Stored]:
+    """Every token in *folder*, by its id.  One that is not understood might have been meant to
+    permit less: *tell* hears of it, and it permits nothing.  Raises Unusable.
     """
     found = {}
     for id, path in _named(folder, SUFFIX):
-        if not _ID.fullmatch(id):
-            raise Unusable(path, "a token's file is called by its id: 4 to 32 of a-z and 0-9")
         try:
-            found[id] = msgspec.json.decode(read(path), type=Stored)
-            found[id].claims()
-        except (ValueError, msgspec.MsgspecError) as error:
-            raise Unusable(path, str(error)) from error
+            found[id] = _stored(id, path)
+        except Unusable as error:
+            tell(error)
     return found
+
+
+def _stored(id: str, path: str) -> Stored:
+    if not _ID.fullmatch(id):
+        raise Unusable(path, "a token's file is called by its id: 4 to 32 of a-z and 0-9")
+    try:
+        told = msgspec.json.decode(read(path), type=Stored)
+        told.claims()
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise Unusable(path, str(error)) from error
+    return told
 
 
 def new_token(folder: str, claims: Claims) -> str:
@@ -109,19 +133,27 @@ def revoke(folder: str, id: str) -> bool:
 # --- keys for links -------------------------------------------------------------------------------
 
 
-def keys(folder: str) -> list[bytes]:
-    """The keys in *folder*, the newest first: that one signs.  Raises Unusable."""
+def keys(folder: str, tell: Tell = refuse) -> list[bytes]:
+    """The keys in *folder*, the newest first: that one signs.  As `stored`.  Raises Unusable."""
     found = []
     for _, path in _named(folder, KEY_SUFFIX):
         try:
-            key = bytes.fromhex(read(path).decode("ascii").strip())
-            born = os.stat(path).st_mtime_ns
-        except (ValueError, OSError) as error:
-            raise Unusable(path, f"a key is {KEY_BYTES} bytes in hex") from error
-        if len(key) < KEY_BYTES:
-            raise Unusable(path, f"a key is {KEY_BYTES} bytes in hex, this one has {len(key)}")
-        found.append((born, path, key))
-    return [key for _, _, key in sorted(found, reverse=True)]
+            found.append((*_key(path), path))
+        except Unusable as error:
+            tell(error)
+    return [key for _, key, _ in sorted(found, key=lambda one: (one[0], one[2]), reverse=True)]
+
+
+def _key(path: str) -> tuple[int, bytes]:
+    """When it was made, and the key."""
+    try:
+        key = bytes.fromhex(read(path).decode("ascii").strip())
+        born = os.stat(path).st_mtime_ns
+    except (ValueError, OSError) as error:
+        raise Unusable(path, f"a key is {KEY_BYTES} bytes in hex") from error
+    if len(key) < KEY_BYTES:
+        raise Unusable(path, f"a key is {KEY_BYTES} bytes in hex, this one has {len(key)}")
+    return born, key
 
 
 def new_key(folder: str) -> bytes:
@@ -140,11 +172,11 @@ def _create(path: str, data: bytes, mode: int) -> None:
     try:
         os.write(fd, data)
         os.fchmod(fd, mode)
+        _give_away(fd, path)
         os.fsync(fd)
     finally:
         os.close(fd)
     os.rename(draft, path)
-    _give_away(path)
     _sync(os.path.dirname(path))
 
 
@@ -155,14 +187,21 @@ def _make_folder(path: str, mode: int) -> None:
         if around and around != path:
             _make_folder(around, 0o700)
         os.mkdir(path, mode)
-        _give_away(path)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            _give_away(fd, path)
+        finally:
+            os.close(fd)
 
 
-def _give_away(path: str) -> None:
-    """Let what root has made belong to the user of the daemon, whose the folder around it is."""
+def _give_away(fd: int, path: str) -> None:
+    """Let what root has made belong to the user of the daemon, whose the folder around it is.
+
+    That user may put something else in its place, so the name is not asked again.
+    """
     if os.geteuid() == 0:
         around = os.stat(os.path.dirname(path) or ".")
-        os.chown(path, around.st_uid, around.st_gid)
+        os.fchown(fd, around.st_uid, around.st_gid)
 
 
 def _sync(folder: str) -> None:

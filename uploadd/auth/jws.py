@@ -29,6 +29,8 @@ _ALGORITHMS: Final = {
 """By kind and curve: the one algorithm that a key is for, whatever a token claims."""
 _LEAST_SECRET: Final = 32
 """Bytes of a shared secret (RFC 7518 section 3.2)."""
+_LEAST_RSA: Final = 2048
+"""Bits of an RSA key (RFC 7518 section 3.3)."""
 
 
 class Jwk:
@@ -51,6 +53,11 @@ class Jwk:
         self.said = said
         self.standing = Standing()
         self._jws, self._key = _load(said, algorithm)
+
+    @property
+    def secret(self) -> bool:
+        """Whether whoever can read it can sign, too."""
+        return self.algorithm == "HS256"
 
     def fits(self, header: JoseHeader) -> bool:
         """Whether a token with that *header* may be signed by it."""
@@ -81,11 +88,13 @@ def _load(said: dict[str, Any], algorithm: str) -> tuple[PyJWS, Any]:
         raise ValueError(f"a {said['kty']} key that cannot be read") from None
     if algorithm == "HS256" and len(key) < _LEAST_SECRET:
         raise ValueError(f"a shared secret of {len(key)} bytes: at least {_LEAST_SECRET}")
+    if algorithm == "RS256" and key.key_size < _LEAST_RSA:
+        raise ValueError(f"an RSA key of {key.key_size} bits: at least {_LEAST_RSA}")
     return PyJWS(algorithms=[algorithm]), key
 
 
 def read_keys(raw: bytes) -> list[Jwk]:
-    """The keys of a JWK set (RFC 7517), or of a single one.  Raises ValueError."""
+    """The keys for signatures in a JWK set (RFC 7517), or a single one.  Raises ValueError."""
     try:
         tree = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, RecursionError):
@@ -98,10 +107,20 @@ def read_keys(raw: bytes) -> list[Jwk]:
     found = []
     for number, said in enumerate(keys, 1):
         try:
-            found.append(Jwk(said))
+            if _signs(said):
+                found.append(Jwk(said))
         except ValueError as error:
             raise ValueError(f"key {number}: {error}") from None
+    if not found:
+        raise ValueError("no key is for signatures (use, key_ops)")
     return found
+
+
+def _signs(said: dict[str, Any]) -> bool:
+    """Whether the key is for signatures: sets have others, too, that nothing is signed with."""
+    operations = said.get("key_ops", ["verify"])
+    verifies = isinstance(operations, list) and "verify" in operations
+    return verifies and said.get("use", "sig") == "sig"
 
 
 def proven(keys: list[Jwk], token: str) -> tuple[bytes, Standing]:

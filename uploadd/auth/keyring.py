@@ -61,18 +61,31 @@ class Keyring:
         """Whether any of the files has changed since it was loaded.  May block."""
         return self._stamp_now() != self._stamp
 
-    def seen(self) -> None:
-        """What the files are like now need not be told again.  May block."""
-        self._stamp = self._stamp_now()
+    def refresh(self, tell: files.Tell) -> Callable[[], None]:
+        """As `load`; what cannot be used keeps nothing else from counting, and *tell* hears of it.
 
-    def load(self) -> Callable[[], None]:
+        So a token that was revoked is, whatever lies beside it.
+        """
+        stamp = self._stamp_now()
+        try:
+            return self.load(tell)
+        except Unusable as error:
+            tell(error)
+
+        def stay() -> None:
+            self._stamp = stamp  # of before it was read: it may have been mended since
+
+        return stay
+
+    def load(self, tell: files.Tell = files.refuse) -> Callable[[], None]:
         """Read everything again; what then takes its place, on the loop.  May block.
 
-        Raises Unusable, and then all stays as it was.
+        *tell* hears of tokens and keys that permit nothing.  Raises Unusable, and then all stays
+        as it was.
         """
         stamp, places = self._stamp_now(), self._places
-        stored, keys = files.stored(places.tokens), files.keys(places.keys)
-        jwks = _jwks(places.jwks) if places.jwks is not None else []
+        stored, keys = files.stored(places.tokens, tell), files.keys(places.keys, tell)
+        jwks = self._read_jwks(tell)
 
         def take() -> None:
             self._stamp = stamp
@@ -82,6 +95,16 @@ class Keyring:
             self._proven.clear()
 
         return take
+
+    def _read_jwks(self, tell: files.Tell) -> list[Jwk]:
+        """The keys of others; those of before, where *tell* takes that they cannot be read."""
+        if self._places.jwks is None:
+            return []
+        try:
+            return _jwks(self._places.jwks)
+        except Unusable as error:
+            tell(Unusable(error.path, f"{error.why} (so its keys are those of before)"))
+            return self._jwks
 
     def _stamp_now(self) -> tuple[object, ...]:
         paths: Iterable[str | None] = self._places[:3]
@@ -161,9 +184,12 @@ _UNKNOWN: Final = "check that it is complete; it may have been revoked: ask for 
 
 def _jwks(path: str) -> list[Jwk]:
     try:
-        return read_keys(files.read(path))
+        keys = read_keys(files.read(path))
     except ValueError as error:
         raise Unusable(path, str(error)) from error
+    if any(key.secret for key in keys) and files.is_open(path):
+        raise Unusable(path, f"it has a shared secret, and everybody can read it: chmod o= {path}")
+    return keys
 
 
 def _end(standings: Iterable[Standing]) -> None:

@@ -6,13 +6,13 @@ import argparse
 import os
 import sys
 
+from uploadd import permissions
 from uploadd.commands.options import add_options, configuration, tell
 from uploadd.commands.serve import refused
 from uploadd.config import ConfigError
 from uploadd.folder import probe
 from uploadd.listening import CannotStart
 from uploadd.parts import first_context
-from uploadd.permissions import check_keys
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,7 +34,7 @@ def _check(args: argparse.Namespace) -> int:
     try:
         if loaded.config.storage.dir:
             probe(os.path.abspath(loaded.config.storage.dir))
-            check_keys(loaded.config)
+        permissions.check(loaded.config)
         first_context(loaded.config)
     except CannotStart as refusal:
         print(refused(refusal, loaded), file=sys.stderr)

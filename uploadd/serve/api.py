@@ -70,6 +70,7 @@ class Api:
         self._rules.access.check(exchange.who, Operation.LOOK, upload)
         if asked.wait and not self.waiters.draining:
             await self._wait(exchange, upload, asked)
+            self._rules.access.check(exchange.who, Operation.LOOK, upload)  # it took a while
         status, fields, body = api.told(self._shown(present(upload), exchange.who))
         if self.waiters.draining:
             fields.append(api.COME_BACK)

@@ -37,7 +37,7 @@ class Events:
                 first = await self._begin(watcher, asked, exchange.who)
                 async with (
                     trio.open_nursery() as nursery,
-                    aclosing(self._pieces(watcher, bell, first)) as pieces,
+                    aclosing(self._pieces(watcher, bell, first, exchange.who)) as pieces,
                 ):
                     nursery.start_soon(_until_gone, exchange, nursery.cancel_scope)
                     await exchange.stream_answer(200, sse.FIELDS, pieces)
@@ -78,12 +78,14 @@ class Events:
         return first
 
     async def _pieces(
-        self, watcher: Watcher, bell: Bell, first: bytes
+        self, watcher: Watcher, bell: Bell, first: bytes, who: Who
     ) -> AsyncGenerator[bytes, None]:
         yield first + self._told(watcher)
         while watcher.subjects and not self._waiters.draining:
             with trio.move_on_after(sse.HEARTBEAT) as silence:
                 await bell.rung()
+            if self._access.over(who) is not None:
+                break
             if (news := self._told(watcher)) or silence.cancelled_caught:
                 yield news or sse.COMMENT
         yield sse.RETRY

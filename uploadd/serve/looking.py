@@ -44,12 +44,15 @@ class Names:
 
     def __init__(self, uploads: Uploads) -> None:
         self._uploads = uploads
-        self._names: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._names: OrderedDict[tuple[str, str | None, str], str] = OrderedDict()
 
     def name(self, upload: Upload, name: str) -> None:
-        """Call *upload*, of its owner, *name* from now on."""
-        self._names[upload.owner, name] = upload.id
-        self._names.move_to_end((upload.owner, name))
+        """Call *upload* so from now on, if it is its owner who asks; or, when it was begun by a
+        link, and has the key of that, whoever has the link.
+        """
+        called = upload.owner, upload.key, name
+        self._names[called] = upload.id
+        self._names.move_to_end(called)
         if len(self._names) > MAX_NAMES:
             self._names.popitem(last=False)
 
@@ -62,7 +65,8 @@ class Names:
         if UPLOAD_ID.fullmatch(name):
             with suppress(errors.NotFound):
                 upload = await self._uploads.find(name)
-        if upload is None and (id := self._names.get((who.owner, name))) is not None:
+        link = None if who.claims is None else who.claims.key
+        if upload is None and (id := self._names.get((who.owner, link, name))) is not None:
             upload = await self._uploads.find(id)
         if upload is None:
             upload = await self._uploads.find_key(who.owner, name)

@@ -44,8 +44,8 @@ class PlainSocket:
             self._who = access.identify(self._token, self._client_id)
             if access.keyring is not None:
                 access.check(self._who, Operation.WATCH_MINE)
-        except UploadError as error:  # a browser sees no more than this of a refusal
-            return Farewell(answer(error).close, error.code)
+        except UploadError as error:
+            return _farewell(error)
         watcher = self._uploads.watch.watcher(self._bell.ring)
         watcher.add(of_owner(self._who.owner))
         try:
@@ -93,8 +93,8 @@ class PlainSocket:
     def look_after(self, now: float) -> None:
         """Ping a quiet peer, end a silent one; *now* is trio's clock."""
         quiet = now - self._gate.heard
-        if self._who.revoked:
-            self._end(Farewell(4401, "token"))
+        if (refusal := self._rules.access.over(self._who)) is not None:
+            self._end(_farewell(refusal))
         elif quiet > self._rules.idle:
             self._end(Farewell(4408, "too-slow"))
         elif quiet > self._rules.ping:
@@ -104,3 +104,8 @@ class PlainSocket:
         if not self._work.cancel_called:
             self._farewell = farewell
             self._work.cancel(reason=farewell.reason)
+
+
+def _farewell(error: UploadError) -> Farewell:
+    """A browser sees no more than this of a refusal."""
+    return Farewell(answer(error).close, error.code)

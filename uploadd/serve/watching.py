@@ -68,6 +68,8 @@ class Watching:
 
     def read(self, said: Read) -> None:
         """These notices need not be told again."""
+        if not self._permitted(Operation.LIST_MINE):
+            return
         if said.notices == "all":
             self._all_read = True
         else:

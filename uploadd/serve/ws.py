@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from uploadd import errors
-from uploadd.auth import NOBODY, revoked
+from uploadd.auth import NOBODY
 from uploadd.budget import Share
 from uploadd.errors import UploadError
 from uploadd.protocol.frames import Refusal
@@ -139,8 +139,8 @@ class Session:
         To be called now and then; *now* is trio's clock.
         """
         self._set_max_chunk()
-        if self.who.revoked:
-            self.fail(revoked())
+        if (refusal := self.access.over(self.who)) is not None:
+            self.fail(refusal)
         quiet = now - self._gate.heard
         if self._gate.holding_back:
             return
