@@ -75,6 +75,8 @@ def test_credentials_are_what_lies_in_systemds_folder(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     assert gathering.credentials(str(tmp_path)) == {"auth.key": "x\n"}
     assert gathering.credentials(None) == {}
+    with pytest.raises(ConfigError, match="/none: cannot be read"):
+        gathering.credentials("/none")
 
 
 def test_a_secret_is_read_from_a_file_that_is_one(tmp_path: Path) -> None:

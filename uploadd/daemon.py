@@ -30,6 +30,7 @@ from uploadd.listening import (
     Listening,
     adopt,
     base_url,
+    handed_over,
     is_local,
     is_public,
     listen,
@@ -43,7 +44,7 @@ from uploadd.reloading import Reloading
 from uploadd.seeing import Seeing, admin_listeners
 from uploadd.serve.connection import FrontDoor
 from uploadd.standing import Standing
-from uploadd.systemd import Notifier, passed
+from uploadd.systemd import Notifier
 from uploadd.tally import Tally
 from uploadd.tls import Encryption
 
@@ -131,7 +132,7 @@ async def _listening(
     config: Config,
 ) -> AsyncIterator[tuple[list[trio.SocketListener], list[trio.SocketListener]]]:
     """The sockets for peers and for operators: of systemd, or else of the configuration."""
-    handed = passed(os.environ)
+    handed = handed_over()
     for_operators = handed.pop(ADMIN, [])
     if handed:
         log.info("systemd has opened the sockets: server.host and server.port are not used")

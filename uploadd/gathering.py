@@ -63,14 +63,21 @@ def files(path: Path) -> list[tuple[str, str]]:
 
 
 def credentials(folder: str | None) -> dict[str, str]:
-    """What systemd hands over (``LoadCredential=section.key:/path``), by name."""
+    """What systemd hands over (``LoadCredential=section.key:/path``), by name.
+
+    Raises ConfigError.
+    """
     if not folder:
         return {}
-    return {
-        one.name: one.read_text(encoding="utf-8", errors="replace")
-        for one in Path(folder).iterdir()
-        if one.is_file() and one.stat().st_size <= LARGEST
-    }
+    try:
+        return {
+            one.name: one.read_text(encoding="utf-8", errors="replace")
+            for one in Path(folder).iterdir()
+            if one.is_file() and one.stat().st_size <= LARGEST
+        }
+    except OSError as error:
+        place = Place(f"CREDENTIALS_DIRECTORY={folder}")
+        raise ConfigError([Problem(place, f"cannot be read: {_reason(error)}")]) from error
 
 
 def secret(path: str) -> str:

@@ -19,6 +19,7 @@ from uploadd import ports
 from uploadd.protocol.addresses import counted
 from uploadd.serve.senders import peer_of
 from uploadd.store.descriptors import MANY
+from uploadd.systemd import passed
 
 log = logging.getLogger("uploadd")
 WINDOW: Final = 2 << 20
@@ -51,6 +52,14 @@ async def listen(host: str, port: int) -> list[trio.SocketListener]:
     return _clamped(listeners)
 
 
+def handed_over() -> dict[str, list[socket.socket]]:
+    """The sockets that systemd has opened, by name; raises CannotStart."""
+    try:
+        return passed(os.environ)
+    except OSError as error:
+        raise _of_no_use(error) from error
+
+
 def adopt(sockets: Sequence[socket.socket]) -> list[trio.SocketListener]:
     """Sockets that systemd listens on for us; raises CannotStart."""
     try:
@@ -58,11 +67,15 @@ def adopt(sockets: Sequence[socket.socket]) -> list[trio.SocketListener]:
             [trio.SocketListener(trio.socket.from_stdlib_socket(one)) for one in sockets]
         )
     except ValueError as error:
-        raise CannotStart(
-            f"systemd has handed over a socket that is of no use here: {error}",
-            "ListenStream= in the socket unit, without Accept=",
-            os.EX_CONFIG,
-        ) from error
+        raise _of_no_use(error) from error
+
+
+def _of_no_use(error: Exception) -> CannotStart:
+    return CannotStart(
+        f"systemd has handed over what is of no use here: {error}",
+        "ListenStream= in the socket unit, without Accept=",
+        os.EX_CONFIG,
+    )
 
 
 def _clamped(listeners: list[trio.SocketListener]) -> list[trio.SocketListener]:

@@ -41,11 +41,29 @@ def check(config: Config) -> None:
     its folder only where that is known.  May block.  Raises CannotStart.
     """
     said, places = config.access, places_of(config)
-    if not config.storage.dir:
+    if config.storage.dir:
+        _check_apart(config)
+    else:
         places = places._replace(tokens=said.tokens, keys=said.link_keys)
     _keyring(places)
     if config.storage.dir or said.tokens:
         _takes_strangers(config, places, public=is_beyond(config.server.host))
+
+
+def _check_apart(config: Config) -> None:
+    """Raises CannotStart where who may upload could make tokens: as files, with their names."""
+    root, said = os.path.realpath(config.storage.dir), config.access
+    for key, folder in (("tokens", said.tokens), ("link_keys", said.link_keys)):
+        path = os.path.realpath(folder)
+        inside = os.path.commonpath([root, path]) == root
+        ours = os.path.commonpath([os.path.join(root, STATE), path]) == os.path.join(root, STATE)
+        if folder and inside and not ours:
+            raise CannotStart(
+                f"access.{key} lies where uploads go: whoever sends a file there makes a token",
+                f"another folder, such as /etc/uploadd/{key}; or none: {STATE}/ in {root}",
+                os.EX_CONFIG,
+                setting=f"access.{key}",
+            )
 
 
 def _takes_strangers(config: Config, places: Places, *, public: bool) -> bool:
@@ -65,6 +83,7 @@ class Permissions:
     """
 
     def __init__(self, config: Config, *, local: bool, public: bool) -> None:
+        _check_apart(config)
         self._local, places = local, places_of(config)
         self._tokens = places.jwks is not None or os.path.isdir(places.tokens)
         strangers = _takes_strangers(config, places, public=public)

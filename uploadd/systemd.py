@@ -86,6 +86,7 @@ def passed(environment: MutableMapping[str, str]) -> dict[str, list[socket.socke
     """The sockets that systemd has opened for us, by their names; none without socket units.
 
     Call it once: what tells of them is taken out of *environment*, so no child believes it.
+    Raises OSError for what is no socket.
     """
     told = {name: environment.pop(f"LISTEN_{name}", "") for name in ("PID", "FDS", "FDNAMES")}
     if told["PID"] != str(os.getpid()) or not told["FDS"].isdigit():

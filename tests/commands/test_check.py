@@ -70,3 +70,17 @@ def test_what_the_daemon_would_not_start_with_is_not_called_good(
     keys = ["--set", "access.jwt_keys=/none/jwks.json", "--set", "access.jwt_audience=uploads"]
     assert main(["check", *keys]) == os.EX_CONFIG
     assert "/none/jwks.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["tokens", "link_keys"])
+def test_tokens_and_keys_do_not_lie_where_uploads_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    """A client names its files, and the folders around them: it would make itself a token."""
+    root = tmp_path / "served"
+    (root / key).mkdir(parents=True)
+    for inside in (root / key, root, tmp_path / "served" / ".." / "served" / "a" / "b"):
+        assert main(["check", "--set", f"access.{key}={inside}", str(root)]) == os.EX_CONFIG
+        assert f"access.{key} lies where uploads go" in capsys.readouterr().err
+    for apart in (tmp_path / "apart", tmp_path / "served-tokens", root / ".uploadd" / "x"):
+        assert main(["check", "-q", "--set", f"access.{key}={apart}", str(root)]) == os.EX_OK

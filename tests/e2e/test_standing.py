@@ -172,7 +172,7 @@ def connected(listening: socket.socket) -> socket.socket:
     ("names", "type", "reason"),
     [
         ("htpp", socket.SOCK_STREAM, 'a socket named "htpp", and there is no use for it'),
-        ("http", socket.SOCK_DGRAM, "a socket that is of no use here"),
+        ("http", socket.SOCK_DGRAM, "what is of no use here"),
     ],
 )
 def test_a_socket_that_is_of_no_use_is_refused(
@@ -192,3 +192,18 @@ def test_a_socket_that_is_of_no_use_is_refused(
             assert daemon.wait() == os.EX_CONFIG
             assert reason in daemon.log
             assert "in the socket unit" in daemon.log
+
+
+def test_what_is_no_socket_at_all_is_refused(tmp_path: Path) -> None:
+    """As one of no use, and with no more words."""
+    with open(os.devnull) as given:
+        daemon = Daemon(
+            tmp_path / "store",
+            under=handing([given]),  # type: ignore[list-item]
+            inherits=[given.fileno()],
+        )
+        with daemon:
+            daemon.launch()
+            assert daemon.wait() == os.EX_CONFIG
+            assert "what is of no use here" in daemon.log
+            assert "Traceback" not in daemon.log

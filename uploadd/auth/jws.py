@@ -119,8 +119,8 @@ def read_keys(raw: bytes) -> list[Jwk]:
 def _signs(said: dict[str, Any]) -> bool:
     """Whether the key is for signatures: sets have others, too, that nothing is signed with."""
     operations = said.get("key_ops", ["verify"])
-    verifies = isinstance(operations, list) and "verify" in operations
-    return verifies and said.get("use", "sig") == "sig"
+    signs = isinstance(operations, list) and ("verify" in operations or "sign" in operations)
+    return signs and said.get("use", "sig") == "sig"
 
 
 def proven(keys: list[Jwk], token: str) -> tuple[bytes, Standing]:
