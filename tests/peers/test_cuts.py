@@ -121,4 +121,7 @@ def test_tuspy_goes_on(
     check(daemon, proxy, file.read_bytes())
     assert proxy.count("POST") == 1
     if checksum and after != END:
-        assert [seen.offset for seen in proxy.appends()] == [0, 0]
+        offsets = [seen.offset for seen in proxy.appends()]
+        # A retry without delay may come before the daemon has heard of the reset: it is refused.
+        assert len(offsets) >= 2
+        assert set(offsets) == {0}
