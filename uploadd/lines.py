@@ -12,7 +12,6 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Final, TextIO
 
 from uploadd.protocol.upload import Upload
@@ -120,11 +119,10 @@ def _words(record: logging.LogRecord) -> str:
 
 
 def _fields(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
-    with suppress(AttributeError):
-        told: Mapping[str, object] = record.uploadd  # type: ignore[attr-defined]
-        for name, value in told.items():
-            if value not in ("", None):
-                yield name, value[:MOST] if isinstance(value, str) else value
+    told: Mapping[str, object] = getattr(record, "uploadd", {})
+    for name, value in told.items():
+        if value not in ("", None):
+            yield name, value[:MOST] if isinstance(value, str) else value
 
 
 def told_end(upload: Upload, way: Way, seconds: float) -> None:

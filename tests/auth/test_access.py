@@ -69,4 +69,5 @@ def test_who_has_said_nothing_lists_on_its_own_computer_only(
     setting: str, local: bool, names: tuple[str, ...], listing: bool
 ) -> None:
     """A name means that there is a way in from elsewhere."""
+    # parametrize knows no Literal
     assert lists_everybody(setting, names, local=local) is listing  # type: ignore[arg-type]

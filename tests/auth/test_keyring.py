@@ -18,6 +18,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from uploadd.auth import files
 from uploadd.auth.files import Unusable
+from uploadd.auth.jws import read_keys
 from uploadd.auth.keyring import Keyring, Places
 from uploadd.errors import Unauthorised
 from uploadd.protocol import tokens
@@ -278,3 +279,10 @@ def test_links_are_signed_with_a_key_that_is_made_for_them(tmp_path: Path) -> No
     assert not proof.standing.good
     with pytest.raises(Unauthorised):
         keyring.prove(first, NOW)
+
+
+@pytest.mark.parametrize("key", [{"kty": ["RSA"]}, {"kty": {}}, {"kty": "EC", "crv": ["P-256"]}])
+def test_a_kind_that_is_no_text_is_no_kind(key: dict[str, Any]) -> None:
+    """It is refused as any other mistake in the file."""
+    with pytest.raises(ValueError, match="key 1: a key of kind"):
+        read_keys(json.dumps({"keys": [key]}).encode())

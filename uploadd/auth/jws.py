@@ -39,8 +39,9 @@ class Jwk:
     def __init__(self, said: dict[str, Any]) -> None:
         """Raises ValueError, which says nothing of the key itself."""
         self.kid = said.get("kid")
-        kind = said.get("kty"), said.get("crv")
-        algorithm = _ALGORITHMS.get(kind)  # type: ignore[arg-type]
+        curve = said.get("crv")
+        kind = str(said.get("kty")), curve if isinstance(curve, str) else None
+        algorithm = _ALGORITHMS.get(kind)
         if algorithm is None:
             raise ValueError(f"a key of kind {kind[0]} {kind[1] or ''} is not taken here")
         if said.get("alg", algorithm) != algorithm:

@@ -61,6 +61,7 @@ def setting(kind: Kind[T], default: object, why: str, *, reloads: bool = False) 
     """A field of a section; *default* is read as if it stood in the file."""
     value = Secret() if kind.secret else kind.read(default)
     about = Setting(kind, default, why, reloads)
+    # As dataclasses.field itself is typed: what stands in the class is its default.
     field: T = dataclasses.field(default=value, metadata={_SETTING: about})  # type: ignore[assignment]
     return field
 
@@ -70,6 +71,7 @@ def repeated(kind: type[T]) -> Mapping[str, T]:
 
     One comes or goes with a reload, so everything in it reloads.
     """
+    # Every section is a dataclass; the type of the class does not say so.
     for own in dataclasses.fields(kind):  # type: ignore[arg-type]
         if not own.metadata[_SETTING].reloads:
             raise TypeError(f"{kind.__name__}.{own.name} is in a repeated section: reloads=True")
