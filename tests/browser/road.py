@@ -9,10 +9,13 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
 BLOCK: Final = 1 << 16
+TURN: Final = 0.02
+"""Seconds until what waits looks again whether it may pass."""
 _UPGRADE: Final = re.compile(rb"\r\n(?:upgrade|connection):[^\r\n]*", re.IGNORECASE)
 
 
@@ -35,6 +38,7 @@ class Road:
         """Bytes in a second from browsers."""
         self.limit: int | None = None
         """Bytes from browsers that pass in all; what follows waits."""
+        self._counting = threading.Lock()
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads = [threading.Thread(target=self._accept)]
@@ -85,13 +89,10 @@ class Road:
     def _pass(self, source: socket.socket, sink: socket.socket, up: bool) -> None:
         with suppress(OSError):
             while data := source.recv(BLOCK):
-                while self.silent or (up and self._is_full):
-                    time.sleep(0.02)
                 if up and self.swallows and data.startswith(b"GET /-/ws"):
                     continue
-                if up:
-                    data = self._upwards(data)
-                sink.sendall(data)
+                for part in self._upwards(data) if up else self._downwards(data):
+                    sink.sendall(part)
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -99,14 +100,29 @@ class Road:
             source.close()
             sink.close()
 
-    @property
-    def _is_full(self) -> bool:
-        return self.limit is not None and self.up >= self.limit
+    def _downwards(self, data: bytes) -> Iterator[bytes]:
+        while self.silent:
+            time.sleep(TURN)
+        yield data
 
-    def _upwards(self, data: bytes) -> bytes:
-        self.up += len(data)
-        if self.rate is not None:
-            time.sleep(len(data) / self.rate)
-        if self.strips and data.startswith(b"GET "):
-            return _UPGRADE.sub(b"", data)
-        return data
+    def _upwards(self, data: bytes) -> Iterator[bytes]:
+        """Yields *data* as it may pass: in parts, so that not one byte is beyond the limit."""
+        while data:
+            with self._counting:
+                room = self._room(len(data))
+                self.up += room
+            if not room:
+                time.sleep(TURN)
+                continue
+            part, data = data[:room], data[room:]
+            if self.rate is not None:
+                time.sleep(room / self.rate)
+            if self.strips and part.startswith(b"GET "):
+                part = _UPGRADE.sub(b"", part)
+            yield part
+
+    def _room(self, wanted: int) -> int:
+        """How many of *wanted* bytes may go up now."""
+        if self.silent:
+            return 0
+        return wanted if (limit := self.limit) is None else max(0, min(wanted, limit - self.up))

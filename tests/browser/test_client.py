@@ -241,7 +241,7 @@ def test_a_file_chosen_again_goes_on_without_being_asked_for(
 ) -> None:
     """Whether it was restored before or not."""
     road.rate = 20 * MIB
-    file = big(tmp_path, 24 * MIB)
+    file = big(tmp_path, 64 * MIB)
     page = enter(road.url, file)
     page.evaluate("send()")
     stored_half(page, 4 * MIB)
@@ -256,9 +256,9 @@ def test_a_file_chosen_again_goes_on_without_being_asked_for(
         "async () => { [window.one] = await uploader().restore(); send(); return one === upload }"
     )
     assert same
-    assert page.evaluate("outcome()")["length"] == 24 * MIB
-    assert daemon.sizes() == {"big.bin": 24 * MIB}
-    assert road.up < 48 * MIB
+    assert page.evaluate("outcome()")["length"] == 64 * MIB
+    assert daemon.sizes() == {"big.bin": 64 * MIB}
+    assert road.up < 96 * MIB
 
 
 def test_what_is_restored_comes_in_the_order_in_which_it_was_added(
