@@ -151,6 +151,16 @@ def test_nothing_but_config_error_is_ever_raised(text: str, sets: list[str], key
             assert error.problems  # noqa: PT017 - most texts are wrong, the empty one is not
 
 
+@pytest.mark.parametrize(
+    "text", ["[" * 9999, "[" * 99 + "]" * 99, "{a = " * 999, "{b" + ".a" * 999 + " = 1}"]
+)
+def test_what_stands_too_deep_is_a_mistake(text: str) -> None:
+    """In the file it is told so; elsewhere it is plain text, which is none of this setting."""
+    deep = "tables and lists stand too deep in one another"
+    assert problems(f"[server]\nport = {text}") == [f"u.toml: {deep}"]
+    assert "expected" in problems(sets=(f"server.port={text}",))[0]
+
+
 @given(st.sampled_from(NAMES), st.text(st.characters(codec="utf-8"), max_size=20))
 def test_any_text_for_any_setting_is_a_value_or_a_problem(name: tuple[str, str], text: str) -> None:
     """In a flag and in --set; the problem names the setting."""

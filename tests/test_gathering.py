@@ -59,6 +59,34 @@ def test_files_that_cannot_be_read_are_all_named(system: Path) -> None:
     ]
 
 
+def test_what_an_editor_keeps_beside_a_file_is_none(system: Path) -> None:
+    """Emacs locks a file by a link that leads nowhere."""
+    (system / "uploadd.toml").write_text("[server]\nport = 1")
+    (system / "conf.d/.#a.toml").symlink_to("me@host.1:2")
+    (system / "conf.d/.hidden.toml").write_text("[server]\nport = 2")
+    assert read_config(system / "uploadd.toml", environment={}).config.server.port == 1
+
+
+@pytest.mark.parametrize("kind", ["file", "fifo", "long"])
+def test_what_cannot_be_configuration_is_named(system: Path, kind: str) -> None:
+    """A folder that is none might have held what matters; a pipe would be waited for for ever."""
+    (system / "uploadd.toml").write_text("[server]\nport = 1")
+    folder = system / "conf.d"
+    if kind == "file":
+        folder.rmdir()
+        folder.write_text("")
+        told = "conf.d: cannot be read: Not a directory"
+    elif kind == "fifo":
+        os.mkfifo(folder / "a.toml")
+        told = "conf.d: cannot be read: a.toml is no file"
+    else:
+        (folder / "a.toml").write_text("#" * (gathering.LONGEST + 1))
+        told = f"conf.d/a.toml: cannot be read: it is longer than {gathering.LONGEST} characters"
+    with pytest.raises(ConfigError) as caught:
+        read_config(system / "uploadd.toml", environment={})
+    assert str(caught.value) == f"{system}/{told}"
+
+
 def test_systemds_folder_for_files_counts_when_nothing_else_is_said(tmp_path: Path) -> None:
     """The last of them: StateDirectory=uploadd uploadd/files."""
     environment = {"STATE_DIRECTORY": "/var/lib/uploadd:/var/lib/uploadd/files"}

@@ -16,6 +16,8 @@ from uploadd.config import Config, ConfigError, Loaded, Place, Problem, Sources,
 SYSTEM: Final = Path("/etc/uploadd/uploadd.toml")
 LARGEST: Final = 64 * 1024
 """Bytes of a file with a secret; a larger one is something else."""
+LONGEST: Final = 1 << 20
+"""Characters of a file with settings; likewise."""
 
 
 def config_file(named: str | None, folder: str | None) -> Path | None:
@@ -50,16 +52,49 @@ def read_config(
 
 def files(path: Path) -> list[tuple[str, str]]:
     """Name and text of *path* and of what lies in ``conf.d`` beside it; raises ConfigError."""
-    more = sorted((path.parent / "conf.d").glob("*.toml"))
     read, problems = [], []
+    folder = path.parent / "conf.d"
+    try:
+        more = _beside(folder)
+    except (OSError, ValueError) as error:
+        more, problems = [], [_unreadable(folder, error)]
     for one in (path, *more):
         try:
-            read.append((str(one), one.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError) as error:
-            problems.append(Problem(Place(str(one)), f"cannot be read: {_reason(error)}"))
+            read.append((str(one), _text(one)))
+        except (OSError, ValueError) as error:
+            problems.append(_unreadable(one, error))
     if problems:
         raise ConfigError(problems)
     return read
+
+
+def _beside(folder: Path) -> list[Path]:
+    """The files of settings in *folder*, if there is one; what is hidden is an editor's.
+
+    Raises OSError; ValueError for what would be waited for.
+    """
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    found = [folder / n for n in sorted(names) if n.endswith(".toml") and not n.startswith(".")]
+    for one in found:
+        if one.exists() and not (one.is_file() or one.is_dir()):
+            raise ValueError(f"{one.name} is no file")
+    return found
+
+
+def _text(path: Path) -> str:
+    """What *path* holds.  Raises OSError, ValueError."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read(LONGEST + 1)
+    if len(text) > LONGEST:
+        raise ValueError(f"it is longer than {LONGEST} characters")
+    return text
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> Problem:
+    return Problem(Place(str(path)), f"cannot be read: {_reason(error)}")
 
 
 def credentials(folder: str | None) -> dict[str, str]:
@@ -76,8 +111,7 @@ def credentials(folder: str | None) -> dict[str, str]:
             if one.is_file() and one.stat().st_size <= LARGEST
         }
     except OSError as error:
-        place = Place(f"CREDENTIALS_DIRECTORY={folder}")
-        raise ConfigError([Problem(place, f"cannot be read: {_reason(error)}")]) from error
+        raise ConfigError([_unreadable(Path(f"CREDENTIALS_DIRECTORY={folder}"), error)]) from error
 
 
 def secret(path: str) -> str:
@@ -93,5 +127,7 @@ def secret(path: str) -> str:
         raise ValueError(f"cannot read {path}: {_reason(error)}") from error
 
 
-def _reason(error: OSError | UnicodeDecodeError) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8"
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -120,13 +120,15 @@ class Permissions:
         """Read the files again whenever they have changed, until cancelled."""
         while self._keyring is not None:
             await trio.sleep(LOOK)
-            if await trio.to_thread.run_sync(self._keyring.changed):
+            if await trio.to_thread.run_sync(self._keyring.changed, abandon_on_cancel=True):
                 await self._refresh(self._keyring)
 
     async def _refresh(self, keyring: Keyring) -> None:
         """What is wrong with a file is told once, and keeps no other from counting."""
         unusable: list[Unusable] = []
-        take = await trio.to_thread.run_sync(keyring.refresh, unusable.append)
+        take = await trio.to_thread.run_sync(
+            keyring.refresh, unusable.append, abandon_on_cancel=True
+        )
         take()
         log.info("tokens and keys were read again")
         for error in unusable:

@@ -7,14 +7,17 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import trio
 
-from uploadd.config import Config, ConfigError, Loaded, reloaded
+from uploadd.config import Config, ConfigError, Loaded, Place, Problem, reloaded
 from uploadd.standing import Standing
 
 log = logging.getLogger("uploadd.reload")
+PATIENCE: Final = 20.0
+"""Seconds in which all files can be read; less than systemd and those who wait for it have."""
+_SILENCE: Final = Problem(Place("configuration"), f"its files were not read within {PATIENCE:g} s")
 
 Prepare: TypeAlias = Callable[[Config], Callable[[], None]]
 """Makes all that a configuration asks for, in a thread, and returns what puts it into use, on the
@@ -39,10 +42,12 @@ class Reloading:
     async def reload(self) -> bool:
         """Read, prepare everything, then swap; whether it went well.  The log says what did not."""
         try:
-            new, swaps, waiting = await trio.to_thread.run_sync(self._prepared)
-        except ConfigError as error:
-            self._refuse(error)
+            with trio.fail_after(PATIENCE):  # a disk may hang, and a stop does not wait for it
+                prepared = await trio.to_thread.run_sync(self._prepared, abandon_on_cancel=True)
+        except (ConfigError, trio.TooSlowError) as error:
+            self._refuse(error if isinstance(error, ConfigError) else ConfigError([_SILENCE]))
             return False
+        new, swaps, waiting = prepared
         for swap in swaps:
             swap()
         self.config, self.successful, self.failure = new, True, ""

@@ -240,6 +240,25 @@ def test_what_is_wrong_with_a_file_is_told_once_and_permits_nothing(tmp_path: Pa
         keyring.prove(ana, NOW)
 
 
+@pytest.mark.parametrize("beside", ["link", "pipe"])
+def test_what_lies_beside_a_token_keeps_it_from_nothing(tmp_path: Path, beside: str) -> None:
+    """An editor's lock, which leads nowhere; a pipe, for which nobody waits: it is revoked."""
+    ana = files.new_token(str(tmp_path / "tokens"), Claims("ana"))
+    keyring = ring(tmp_path)
+    if beside == "link":
+        (tmp_path / "tokens" / ".#abcd.json").symlink_to("me@host.1:2")
+    else:
+        os.mkfifo(tmp_path / "tokens" / "abcd.json")
+    unusable: list[Unusable] = []
+    keyring.refresh(unusable.append)()
+    assert len(unusable) == (beside == "pipe")
+    files.revoke(str(tmp_path / "tokens"), str(tokens.id_of(ana)))
+    assert keyring.changed()
+    keyring.refresh(unusable.append)()
+    with pytest.raises(Unauthorised):
+        keyring.prove(ana, NOW)
+
+
 def test_keys_of_others_that_cannot_be_read_are_those_of_before(tmp_path: Path) -> None:
     """Whoever writes them again does not cut off everybody meanwhile; what is mended then counts,
     also when that was while it was read.

@@ -111,6 +111,25 @@ def test_a_reload_takes_a_good_file_and_leaves_everything_for_a_bad_one(
         assert "takes effect after a restart: storage.mode" in daemon.log
 
 
+def test_files_that_nobody_can_look_at_end_nothing_and_hold_up_no_stop(
+    tmp_path: Path, ear: Ear
+) -> None:
+    """One with lists in lists in lists, and one that is read for ever."""
+    file = tmp_path / "u.toml"
+    file.write_text("")
+    with served(tmp_path / "store", ear, "--config", str(file)) as daemon:
+        daemon.start()
+        ear.until("READY")
+        file.write_text("a = " + "[" * 5000)
+        assert "too deep" in reload(daemon, ear)
+        assert get(daemon, "localhost") == 200
+        file.unlink()
+        os.mkfifo(file)
+        daemon.signal(signal.SIGHUP)
+        ear.until("RELOADING")
+        assert daemon.terminate() == 0
+
+
 def test_without_a_file_a_hangup_ends_it(tmp_path: Path) -> None:
     """As it does every program whose terminal is closed."""
     with Daemon(tmp_path / "store") as daemon:

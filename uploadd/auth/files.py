@@ -38,13 +38,18 @@ class Unusable(Exception):
 def read(path: str) -> bytes:
     """What is in *path*.  Raises Unusable."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             raw = file.read(MAX_FILE + 1)
     except OSError as error:
         raise Unusable(path, error.strerror or "cannot be read") from error
     if len(raw) > MAX_FILE:
         raise Unusable(path, f"more than {MAX_FILE} bytes")
     return raw
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """So that a pipe with nobody at its other end is empty, and does not keep all else waiting."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def is_open(path: str) -> bool:
@@ -215,11 +220,15 @@ def _sync(folder: str) -> None:
 def stamp(path: str) -> tuple[object, ...]:
     """What changes when *path*, or something right below it, does."""
     try:
+        below = sorted(os.listdir(path))
+    except OSError:  # it is a file, or not there
+        below = []
+    return (_mark(path), *((name, _mark(os.path.join(path, name))) for name in below))
+
+
+def _mark(path: str) -> tuple[int, ...]:
+    try:
         told = os.stat(path)
-        mark: tuple[object, ...] = (told.st_ino, told.st_mtime_ns, told.st_size)
-        if os.path.isdir(path):
-            below = [(one.name, one.stat()) for one in os.scandir(path)]
-            mark += tuple(sorted((name, s.st_mtime_ns, s.st_size, s.st_ino) for name, s in below))
-    except OSError as error:
-        return (error.errno,)
-    return mark
+    except OSError as error:  # it leads nowhere, and what lies beside it counts all the same
+        return (error.errno or 0,)
+    return told.st_ino, told.st_mtime_ns, told.st_size

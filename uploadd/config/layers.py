@@ -19,6 +19,9 @@ from uploadd.settings import Section
 
 FLAGS: Final = {"--host": "server.host", "--port": "server.port"}
 """Flags of ``uploadd serve`` for settings that are often given; DIR is ``storage.dir``."""
+DEEPEST: Final = 32
+"""Tables and lists in one another; settings have three."""
+_TOO_DEEP: Final = "tables and lists stand too deep in one another"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,8 @@ def givens(sources: Sources, sections: Mapping[str, Section]) -> Iterator[Given 
 def from_file(text: str, name: str, sections: Mapping[str, Section]) -> Iterator[Given | Problem]:
     text = text.removeprefix("\ufeff")
     try:
-        tree = tomllib.loads(text)
-    except ValueError as error:  # TOMLDecodeError, or Python's own about endless numbers
+        tree = _parsed(text)
+    except ValueError as error:
         yield syntax(text, name, error)
         return
     for section, body in tree.items():
@@ -197,7 +200,28 @@ def _plain(value: str) -> tuple[object, ...]:
 def _toml(value: str) -> tuple[object, ...]:
     """*value* read as one TOML value, or nothing when it is none."""
     try:
-        tree = tomllib.loads(f"value = {value}")
-    except ValueError:  # TOMLDecodeError, or Python's own about a number of 4300 digits
+        tree = _parsed(f"value = {value}")
+    except ValueError:
         return ()
     return (tree["value"],) if len(tree) == 1 else ()
+
+
+# --- TOML ---------------------------------------------------------------------------------------
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """What *text* says.  Raises ValueError: TOMLDecodeError, Python's own about endless numbers, or
+    for what nobody can look at without being as deep.
+    """
+    try:
+        tree = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    if _is_deep(tree, DEEPEST):
+        raise ValueError(_TOO_DEEP)
+    return tree
+
+
+def _is_deep(value: object, left: int) -> bool:
+    below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return not left or any(_is_deep(one, left - 1) for one in below)
