@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -80,15 +79,18 @@ class Claim:
         """Whether bytes are on their way into the file."""
         return self.pulling or self.run.received > self.run.written
 
-    @contextmanager
-    def working(self) -> Iterator[None]:
+    def working(self) -> Working:
         """While the block runs the holder waits for us."""
+        return Working(self)
+
+    def begin_work(self) -> None:
+        """The holder waits for us until as many times `end_work` is called."""
         self._working += 1
-        try:
-            yield
-        finally:
-            self._working -= 1
-            self.heard = trio.current_time()
+
+    def end_work(self) -> None:
+        """What it waited for is done."""
+        self._working -= 1
+        self.heard = trio.current_time()
 
     def came(self) -> None:
         """Bytes came, and `run` knows of them."""
@@ -122,3 +124,21 @@ class Claim:
             tell()
         except Exception as fault:  # noqa: BLE001 - it belongs to the holder, not to who tells it
             self.on_fault(fault)
+
+
+class Working:
+    """A block while which the holder of *claim* waits for us.
+
+    A class and no generator: it stands on the way of every upload.
+    """
+
+    __slots__ = ("_claim",)
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+
+    def __enter__(self) -> None:
+        self._claim.begin_work()
+
+    def __exit__(self, *error: object) -> None:
+        self._claim.end_work()

@@ -48,15 +48,29 @@ def _serve(args: argparse.Namespace) -> int:
 def _logging(level: str, form: str) -> Iterator[None]:
     """Write the log from a thread of its own: standard error may block, the loop must not."""
     told = lines.handler(form, sys.stderr, os.environ)
+    # No line tells of threads, processes or places in the code, and to find those out for every
+    # upload costs more than to write the line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     waiting: SimpleQueue[logging.LogRecord] = SimpleQueue()
     listener = QueueListener(waiting, told)
-    logging.root.addHandler(QueueHandler(waiting))
+    logging.root.addHandler(_ToTheThread(waiting))
     logging.root.setLevel(level)
     listener.start()
     try:
         yield
     finally:
         listener.stop()  # everything is written
+
+
+class _ToTheThread(QueueHandler):
+    """Hands on the record itself: no other handler has it, so it need not be copied."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """What is said by now, as words: what is in it may change."""
+        record.msg, record.args = self.format(record), None
+        record.exc_info = record.exc_text = record.stack_info = None  # they are in the words
+        return record
 
 
 def _run(loaded: Loaded[Config], read: Callable[[], Loaded[Config]] | None) -> int:

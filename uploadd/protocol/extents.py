@@ -100,6 +100,9 @@ class Extents:
     @property
     def total(self) -> int:
         """How many bytes are held."""
+        if len(self._pairs) == 1:  # as nearly always
+            ((start, end),) = self._pairs
+            return end - start
         return sum(end - start for start, end in self._pairs)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:

@@ -66,14 +66,19 @@ class Head:
 
     def get(self, name: bytes) -> bytes | None:
         """The value of the field *name*, None without; raises BadRequest if it comes twice."""
-        values = self.values(name)
+        values = self._named.get(name)
+        if values is None:
+            return None
         if len(values) > 1:
             raise BadRequest(f"more than one {name.decode('ascii')} field")
-        return values[0] if values else None
+        return values[0]
 
     def items(self, name: bytes) -> list[bytes]:
         """The members of the comma-separated list *name*, over all its fields."""
-        parts = (part.strip(b" \t") for part in b",".join(self.values(name)).split(b","))
+        values = self._named.get(name)
+        if values is None:
+            return []
+        parts = (part.strip(b" \t") for part in b",".join(values).split(b","))
         return [part for part in parts if part]
 
 

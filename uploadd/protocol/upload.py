@@ -33,6 +33,8 @@ class State(Enum):
     LOST = "lost"  # the medium lost durable bytes: never a smaller offset, always 410
     FAILED = "failed"  # its sender broke off and cannot come back
 
+    __hash__ = object.__hash__  # each is one object; Enum's own is called from Python, and often
+
 
 class Input(Enum):
     """What may happen to an upload."""
@@ -48,6 +50,8 @@ class Input(Enum):
     EXPIRE = "expire"
     DELETE = "delete"
     LOSE = "lose"
+
+    __hash__ = object.__hash__  # as above
 
 
 S, I = State, Input  # noqa: E741 - the table below is read as a table

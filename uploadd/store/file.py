@@ -227,7 +227,7 @@ class FileStore:
 
     async def identities(self, ids: Sequence[str]) -> Mapping[str, Identity]:
         entries = self._growing.some(ids).items()
-        found = {id: e.identity for id, e in entries if e.fd >= 0 and e.identity is not None}
+        found = {id: file.identity for id, e in entries if (file := e.opened) is not None}
         if closed := [id for id in ids if id not in found]:
             found |= await self._in_thread(
                 self._metadata, partial(settle.identities, self._folder, closed)
@@ -236,13 +236,13 @@ class FileStore:
 
     async def publish(self, wanted: Sequence[Publication]) -> Mapping[str, Published | StoreError]:
         entries = self._growing.some([one.id for one in wanted])
-        fds = {id: entry.fd for id, entry in entries.items() if entry.fd >= 0}
+        opened = {id: file for id, e in entries.items() if (file := e.opened) is not None}
         job = partial(
             settle.publish,
             self._root,
             self._folder,
             wanted,
-            fds,
+            opened,
             durable_folders=self._durable_folders if self._durable else None,
         )
         with self._growing.using(entries):

@@ -107,7 +107,7 @@ class Flushes:
                 return self._reserve.within(sum(map(len, entry.kept)), write)[1]
             if named:  # it will not be published in one go
                 disk.link_open_file(entry.fd, id, self._folder)
-                entry.anonymous, entry.fresh = False, True
+                entry.anonymous, entry.unnamed, entry.fresh = False, False, True
         except OSError as error:
             return error
         return None

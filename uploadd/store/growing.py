@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
@@ -77,9 +78,11 @@ class GrowingFiles:
             entry.fd = os.open(".", os.O_TMPFILE | _OPEN, self._mode, dir_fd=self._folder)
         else:
             entry.fd = os.open(id, _OPEN | os.O_CREAT, self._mode, dir_fd=self._folder)
-        entry.anonymous, entry.fresh = nameless, not nameless
-        entry.identity = identity.of_open_file(entry.fd)
-        os.fchmod(entry.fd, self._mode)  # whatever the umask is; growing/ itself is private
+        entry.anonymous, entry.unnamed, entry.fresh = nameless, nameless, not nameless
+        found = os.fstat(entry.fd)
+        entry.identity = identity.of_open_file(entry.fd, found)
+        if stat.S_IMODE(found.st_mode) != self._mode:  # the umask; growing/ itself is private
+            os.fchmod(entry.fd, self._mode)
         return entry.fd
 
     # --- letting go -----------------------------------------------------------------------
@@ -94,7 +97,8 @@ class GrowingFiles:
         entries = self.some(ids)
         for id in entries:
             del self._entries[id]
-        await self._close(entries, unlink=ids)
+        unnamed = {id for id, entry in entries.items() if entry.unnamed}
+        await self._close(entries, unlink=[id for id in ids if id not in unnamed])
 
     async def _close_some(self, entries: Mapping[str, Growing]) -> None:
         """Close the files of entries that are `closable`; what failed is still remembered."""

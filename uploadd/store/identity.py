@@ -26,9 +26,9 @@ _BORN: Final = b"born "  # no handle begins like this
 _BIRTH: Final = struct.Struct("=80x q I")  # seconds and nanoseconds, 80 bytes into struct statx
 
 
-def of_open_file(fd: int) -> Identity:
-    """The identity of the open file *fd*."""
-    return Identity(os.fstat(fd).st_ino, _mark("", fd))
+def of_open_file(fd: int, found: os.stat_result | None = None) -> Identity:
+    """The identity of the open file *fd*; *found*: what fstat(2) says of it, if that is known."""
+    return Identity((found or os.fstat(fd)).st_ino, _mark("", fd))
 
 
 def of_path(path: str, folder: int) -> Identity | None:

@@ -20,6 +20,7 @@ from uploadd.protocol.upload import Identity, Published
 from uploadd.store import disk, identity
 from uploadd.store.contract import MediumFailed, Publication
 from uploadd.store.reserve import Reserve
+from uploadd.store.writes import Opened
 
 COPIED: Final = 8 << 20
 """Bytes that are copied at a time."""
@@ -132,11 +133,11 @@ def publish(
     root: int,
     folder: int,
     wanted: Sequence[Publication],
-    fds: Mapping[str, int],
+    opened: Mapping[str, Opened],
     *,
     durable_folders: set[str] | None,
 ) -> dict[str, Published | StoreError]:
-    """Link each under a free name, then sync every folder touched once.
+    """Link each under a free name, then sync every folder touched once; *opened* are open already.
 
     *durable_folders* are those whose own names are known to be durable, and it grows; None
     leaves out all syncing.
@@ -148,7 +149,7 @@ def publish(
         try:
             place = _place(root, one, made)
             touched[place] = None
-            answer[one.id] = _link(root, folder, one, fds.get(one.id), place)
+            answer[one.id] = _link(root, folder, one, opened.get(one.id), place)
         except OSError as error:
             answer[one.id] = disk.told(error, "publishing")
     if durable_folders is not None:
@@ -165,38 +166,39 @@ def _place(root: int, one: Publication, made: set[str]) -> str:
         return ""
 
 
-def _link(root: int, folder: int, one: Publication, fd: int | None, place: str) -> Published:
+def _link(root: int, folder: int, one: Publication, file: Opened | None, place: str) -> Published:
     """Link *one* under the first free name in *place*; the name it has already, if it has one."""
-    opened = (
-        fd
-        if fd is not None
-        else os.open(one.id, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    )
+    if file is not None:
+        return _link_opened(root, folder, one, file, place)
+    fd = os.open(one.id, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
-        if (there := _linked(root, folder, one, opened)) is not None:
-            return there
-        for path in names.candidates(one.path, one.id):
-            if path.rpartition("/")[0] != place:
-                continue
-            with suppress(FileExistsError):
-                disk.link_open_file(opened, path, root)
-                return Published(path, *identity.of_open_file(opened))
-        raise FileExistsError(one.path)
+        return _link_opened(root, folder, one, Opened(fd, identity.of_open_file(fd), False), place)
     finally:
-        if fd is None:
-            os.close(opened)
+        os.close(fd)
 
 
-def _linked(root: int, folder: int, one: Publication, opened: int) -> Published | None:
+def _link_opened(root: int, folder: int, one: Publication, file: Opened, place: str) -> Published:
+    if not file.nameless and (there := _linked(root, folder, one, file)) is not None:
+        return there
+    for path in names.candidates(one.path, one.id):
+        if path.rpartition("/")[0] != place:
+            continue
+        with suppress(FileExistsError):
+            disk.link_open_file(file.fd, path, root)
+            return Published(path, *file.identity)
+    raise FileExistsError(one.path)
+
+
+def _linked(root: int, folder: int, one: Publication, file: Opened) -> Published | None:
     """The published name that a crash left behind: more links than the growing name explains."""
-    stat = os.fstat(opened)
+    stat = os.fstat(file.fd)
     growing = stat.st_nlink > 0 and disk.find_file(one.id, folder) is not None
     if stat.st_nlink <= int(growing):
         return None
     for path in names.candidates(one.path, one.id):
         found = disk.find_file(path, root)
         if found is not None and os.path.samestat(found, stat):  # open, so it is no later one
-            return Published(path, *identity.of_open_file(opened))
+            return Published(path, *file.identity)
     return None
 
 

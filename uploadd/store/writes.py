@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
@@ -22,6 +22,15 @@ KEPT: Final = 16 << 20
 """Bytes of small whole uploads that may wait in memory for their flush."""
 
 
+class Opened(NamedTuple):
+    """A growing file that is open."""
+
+    fd: int
+    identity: Identity
+    nameless: bool
+    """Whether nothing leads to it but *fd*."""
+
+
 @dataclass(slots=True, eq=False)
 class Growing:
     """One unfinished upload; touched on the loop only, but for ``fd`` while its write runs."""
@@ -29,6 +38,9 @@ class Growing:
     fd: int = -1
     identity: Identity | None = None
     anonymous: bool = False
+    """Whether it has no name at all, anywhere."""
+    unnamed: bool = False
+    """Whether it never had a name in growing/."""
     dirty: Extents = NOTHING
     in_flush: Extents = NOTHING
     provisional: Extents = NOTHING
@@ -41,6 +53,13 @@ class Growing:
     """Uses under way: the descriptor must stay open."""
     closing: trio.Event | None = None
     """While it is being closed in a thread; set when it is, and whether it failed is known."""
+
+    @property
+    def opened(self) -> Opened | None:
+        """Its file; None while that is closed."""
+        if self.fd < 0 or self.identity is None:
+            return None
+        return Opened(self.fd, self.identity, self.anonymous)
 
     @property
     def empty(self) -> bool:
