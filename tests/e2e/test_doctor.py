@@ -6,8 +6,10 @@ import contextlib
 import os
 import shutil
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +21,7 @@ from tests.e2e.fronts import NAME, Nginx, free_port
 from tests.e2e.test_fronts import SAMPLE
 from tests.e2e.test_mistakes import AS_OTHERS
 from uploadd.cli import main
-from uploadd.doctor import proxies, through
+from uploadd.doctor import proxies, road, through
 
 Doctor = Callable[..., tuple[int, dict[str, str], str]]
 
@@ -55,6 +57,75 @@ def nothing_left(daemon: Daemon) -> bool:
     """No upload, no file."""
     growing = daemon.folder / ".uploadd/growing"
     return not list(growing.iterdir()) and os.listdir(daemon.folder) == [".uploadd"]
+
+
+# --- the road: to who means us no good ------------------------------------------------------------
+
+INFO = b'{"name": "uploadd", "version": "1\\u001b[2J\\n%s forged"}' % "✓".encode()
+
+
+class Hostile(socketserver.BaseRequestHandler):
+    """Answers as a daemon of ours, until it is asked for an upload."""
+
+    location = b""
+    endless = b""
+
+    def handle(self) -> None:
+        """One request."""
+        head = self.request.recv(1 << 16)
+        with contextlib.suppress(OSError):
+            while self.endless:
+                self.request.sendall(self.endless)
+                time.sleep(0.01)
+            if head.startswith(b"POST"):
+                self.request.sendall(
+                    b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\nLocation: %s\r\n\r\n"
+                    % self.location
+                )
+            else:
+                self.request.sendall(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(INFO), INFO)
+                )
+
+
+@contextlib.contextmanager
+def hostile(**said: bytes) -> Iterator[str]:
+    """The URL of one who says that."""
+    kind = type("Kind", (Hostile,), said)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), kind) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("location", [b"http://[::1", b"/files/\xff", b"x:y", b"/\x01", b""])
+def test_an_address_that_is_none_is_told(doctor: Doctor, location: bytes) -> None:
+    """And nothing that a server says is obeyed by a terminal, or looks like another finding."""
+    with hostile(location=location) as url:
+        code, marks, out = doctor(url)
+    assert (code, marks["reach"]) == (1, "✗" if location in (b"/files/\xff", b"/\x01") else "✓")
+    assert "\x1b" not in out
+    assert "✓ forged" not in [line[:8] for line in out.splitlines()]
+    assert "✗" in marks.values()
+
+
+@pytest.mark.parametrize("endless", [b"HTTP/1.1 100 Continue\r\n\r\n", b"x"])
+def test_an_answer_without_end_is_not_waited_for(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, endless: bytes
+) -> None:
+    """However often something comes."""
+    monkeypatch.setattr(road, "LONGEST", 0.2)
+    with hostile(endless=endless) as url:
+        assert doctor(url)[:2] == (1, {"reach": "✗"})
+
+
+def test_what_no_server_can_be_asked_is_told(doctor: Doctor) -> None:
+    """A name with nothing between its dots, and an address that is not written as one."""
+    for url in ("http://a..b", "http://127.0.0.1:9/\xe4"):
+        assert doctor(url)[:2] == (1, {"reach": "✗"})
 
 
 # --- the road: nginx ------------------------------------------------------------------------------

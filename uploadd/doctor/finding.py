@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+from uploadd.protocol.saying import printable
+
 
 class Mark(Enum):
     """How it is."""
@@ -24,7 +26,9 @@ class Finding(NamedTuple):
     lines: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.mark.value} {self.what:12} {self.how}", *self._indented()])
+        lines = [f"{self.mark.value} {self.what:12} {self.how}", *self._indented()]
+        # A server may have said it: it is one line, and no terminal obeys it.
+        return "\n".join(printable(line).replace("\n", " ") for line in lines)
 
     def _indented(self) -> list[str]:
         return [f"  {'→' if number == 0 else ' '} {line}" for number, line in enumerate(self.lines)]

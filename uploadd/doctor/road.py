@@ -5,15 +5,21 @@ from __future__ import annotations
 import base64
 import os
 import select
+import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection
+from threading import Timer
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
 SECONDS: Final = 15.0
+"""For one look at the socket; an answer may take many."""
+LONGEST: Final = 30.0
+"""Seconds of one answer."""
 LARGEST: Final = 1 << 20  # of an answer
 
 
@@ -60,7 +66,7 @@ class Road:
         """One request and its answer.  Raises RoadError."""
         connection = self.begin(method, path, {"Content-Length": str(len(body)), **(fields or {})})
         try:
-            connection.send(body)
+            self.send(connection, body)
             return self.reply(connection)
         finally:
             connection.close()
@@ -78,16 +84,24 @@ class Road:
             if self._token is not None:
                 connection.putheader("Authorization", f"Bearer {self._token}")
             connection.endheaders()
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError) as error:
             connection.close()
             raise _no_way(error) from error
         return connection
 
+    def send(self, connection: HTTPConnection, data: bytes) -> None:
+        """More of a body.  Raises RoadError."""
+        try:
+            connection.send(data)
+        except OSError as error:
+            raise _no_way(error) from error
+
     def reply(self, connection: HTTPConnection) -> Reply:
         """The answer on *connection*.  Raises RoadError."""
         try:
-            answer = connection.getresponse()
-            body = b"" if answer.status == 101 else answer.read(LARGEST)
+            with _ended(connection.sock):
+                answer = connection.getresponse()
+                body = b"" if answer.status == 101 else answer.read(LARGEST)
         except (OSError, HTTPException) as error:
             raise _no_way(error) from error
         return Reply(answer.status, answer.headers, body)
@@ -113,11 +127,33 @@ class Road:
             connection.close()
 
 
-def _no_way(error: OSError | HTTPException) -> RoadError:
+@contextmanager
+def _ended(sock: socket.socket) -> Iterator[None]:
+    """Hang up when the block has not ended after `LONGEST`.  Raises RoadError."""
+    late: list[bool] = []
+
+    def hang_up() -> None:
+        late.append(True)
+        with suppress(OSError):  # it is closed
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # under TLS, too: the plain one
+
+    timer = Timer(LONGEST, hang_up)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if late:
+            raise RoadError(f"an answer did not end within {LONGEST:g} s")
+
+
+def _no_way(error: OSError | HTTPException | ValueError) -> RoadError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return RoadError(f"its certificate is not good: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
         return RoadError(f"it does not speak TLS there: {error.reason or error}")
+    if isinstance(error, ValueError):
+        return RoadError(f"it cannot be asked that: {error}")
     if isinstance(error, OSError):
         return RoadError(error.strerror or str(error) or type(error).__name__)
     return RoadError(f"what answers there is no HTTP server: {error!r}")

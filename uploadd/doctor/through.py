@@ -46,7 +46,12 @@ def look(road: Road) -> Iterator[Finding]:
 
 def _upload(road: Road, created: Reply) -> Iterator[Finding]:
     """What an upload meets on its way; it is removed in the end."""
-    path = urlsplit(urljoin(f"{road.base}/files/", created.fields["Location"] or "")).path
+    said = created.fields["Location"] or ""
+    try:
+        path = urlsplit(urljoin(f"{road.base}/files/", said)).path
+    except ValueError as error:
+        yield wrong("Location", f"of a new upload is no address: {error}")
+        return
     try:
         yield _location(road, created)
         yield _sizes(road, path)
@@ -167,13 +172,13 @@ def _sizes(road: Road, path: str) -> Finding:
 
 def _bodies(road: Road, path: str) -> Finding:
     """Whether a body is passed on as it comes."""
-    status = f"/api/upload/{path.rsplit('/', 1)[1]}/status"
+    status = f"/api/upload/{path.rpartition('/')[2]}/status"
     fields = PATCH | {"Content-Length": str(2 * (LITTLE + MUCH))}
     with closing(road.begin("PATCH", path, fields)) as connection:
-        connection.send(bytes(LITTLE))
+        road.send(connection, bytes(LITTLE))
         if _arrives(road, status, LITTLE):
             return good("bodies", "are passed on as they come")
-        connection.send(bytes(MUCH))
+        road.send(connection, bytes(MUCH))
         if _arrives(road, status, LITTLE):
             return good("bodies", "are passed on as they come, but for their first bytes")
     how = "a proxy keeps each body until it is whole: no progress, and nothing to resume"
