@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -15,7 +16,11 @@ from uploadd.commands import check, doctor, gc, hooks, links, serve, settings, t
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``uploadd``; the exit code."""
     args = _parser().parse_args(argv)
-    code: int = args.run(args)
+    code = 128 + signal.SIGINT  # as shells call it
+    try:
+        code = args.run(args)
+    except* KeyboardInterrupt:
+        pass  # whoever has pressed Ctrl-C knows why it ends
     return code
 
 

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Final
 
 import trio
@@ -40,7 +40,7 @@ from uploadd.listening import (
 from uploadd.opened import opened, state_of
 from uploadd.parts import first_context, measures, parts, rules, terms
 from uploadd.permissions import Permissions
-from uploadd.reloading import Reloading
+from uploadd.reloading import Reloading, hearing_hangups
 from uploadd.seeing import Seeing, admin_listeners
 from uploadd.serve.connection import FrontDoor
 from uploadd.standing import Standing
@@ -72,17 +72,20 @@ async def serve(
     keep_buffers()
     collect_seldom()
     standing = Standing(Notifier(os.environ))
-    async with trio.open_nursery() as main:
-        main.start_soon(standing.run)
-        async with standing.last_word():
-            await _serve(config, on_ready, read, standing)
-        main.cancel_scope.cancel(reason="stopped")
+    # Without anything to read SIGHUP is a signal as any other.
+    with hearing_hangups() if read is not None else nullcontext() as hangups:
+        async with trio.open_nursery() as main:
+            main.start_soon(standing.run)
+            async with standing.last_word():
+                await _serve(config, on_ready, read, hangups, standing)
+            main.cancel_scope.cancel(reason="stopped")
 
 
 async def _serve(
     config: Config,
     on_ready: Callable[[str], None],
     read: Callable[[], Loaded[Config]] | None,
+    hangups: AsyncIterator[int] | None,
     standing: Standing,
 ) -> None:
     most, growing = shares(raise_limit())
@@ -113,7 +116,8 @@ async def _serve(
             await services.start(control.serve, state_of(config), verbs)
             services.start_soon(Progress(uploads.hooks, uploads.watch, uploads.stop).run)
             services.start_soon(uploads.delivery.run)
-            await services.start(reloading.run, standing)
+            if hangups is not None:
+                services.start_soon(reloading.run, hangups, standing)
             listening = Listening(encryption, most, config.limits.connections_each)
             seeing = Seeing(uploads, door, listening, reloading, budget, version=__version__)
             await services.start(seeing.run, admin)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -68,17 +69,16 @@ class Reloading:
         new, waiting = reloaded(self.config, self.read())
         return new, [prepare(new) for prepare in self.parts], waiting
 
-    async def run(
-        self,
-        standing: Standing,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Reload at every SIGHUP.  Without anything to read it is a signal as any other."""
-        if self.read is None:
-            task_status.started()
-            return
-        with trio.open_signal_receiver(signal.SIGHUP) as signals:
-            task_status.started()
-            async for _ in signals:
-                async with standing.reloading():
-                    await self.reload()
+    async def run(self, hangups: AsyncIterator[int], standing: Standing) -> None:
+        """Reload at each of *hangups*, also those of before."""
+        async for _ in hangups:
+            async with standing.reloading():
+                await self.reload()
+
+
+@contextmanager
+def hearing_hangups() -> Iterator[AsyncIterator[int]]:
+    """Every SIGHUP from now on.  One that comes too late for a reload ends nothing."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what the receiver gives back in the end
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        yield signals

@@ -130,6 +130,31 @@ def test_files_that_nobody_can_look_at_end_nothing_and_hold_up_no_stop(
         assert daemon.terminate() == 0
 
 
+def test_no_hangup_ends_who_reads_files(tmp_path: Path) -> None:
+    """While it starts, and in the middle of stopping."""
+    (tmp_path / "u.toml").write_text("")
+    with Daemon(tmp_path / "store", "--config", str(tmp_path / "u.toml")) as daemon:
+        daemon.launch()
+        assert daemon.settles((tmp_path / "store/.uploadd").exists)
+        daemon.signal(signal.SIGHUP)
+        assert daemon.settles(lambda: "the configuration was read again" in daemon.log)
+        for number in (*[signal.SIGHUP] * 50, signal.SIGTERM):
+            daemon.signal(number)
+        while daemon.alive:
+            daemon.signal(signal.SIGHUP)
+        assert daemon.wait() == 0
+
+
+def test_who_interrupts_a_start_is_shown_no_traceback(tmp_path: Path) -> None:
+    """Ctrl-C, just before it is ready or just after."""
+    with Daemon(tmp_path / "store") as daemon:
+        daemon.launch()
+        assert daemon.settles((tmp_path / "store/.uploadd").exists)
+        daemon.signal(signal.SIGINT)
+        assert daemon.wait() in (0, 128 + signal.SIGINT)
+        assert "Traceback" not in daemon.log
+
+
 def test_without_a_file_a_hangup_ends_it(tmp_path: Path) -> None:
     """As it does every program whose terminal is closed."""
     with Daemon(tmp_path / "store") as daemon:
