@@ -268,3 +268,35 @@ async def test_who_comes_back_is_told_what_is_new_since() -> None:
         assert [life.number for life in taken] == sorted(life.number for life in taken)
         assert taken[1].gone == "cancelled"
         nursery.cancel_scope.cancel()
+
+
+@virtual
+async def test_who_watches_a_subject_is_told_of_all_of_it_and_of_nothing_else() -> None:
+    """Also of what was tied to it later; and what has ended leaves nothing behind."""
+    world = World()
+    watch, uploads = world.watch, world.uploads
+    for upload in uploads:
+        world.claim(upload, 0)
+        watch.moved(upload)
+    watch.tie(uploads[0], "one more subject")
+    watcher = watch.watcher(lambda: None)
+    for subject, expected in (
+        ("one more subject", uploads[:1]),
+        (of_owner("b"), uploads[1::2]),
+        (of_upload(uploads[2].id), uploads[2:3]),
+        ("nobody's", []),
+        (EVERYBODY, uploads),
+    ):
+        watcher.add(subject)
+        assert {life.upload.id for life in watcher.take()} == {one.id for one in expected}
+    watcher.close()
+    for upload in uploads:
+        world.end(upload, 0)
+        watch.moved(upload)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(watch.run)
+        await trio.sleep(2 * INTERVAL)
+        nursery.cancel_scope.cancel()
+    assert watch.moving() == []
+    assert not watch._lives
+    assert not watch._by_subject

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Final
 
 import trio
 
-from uploadd.latest import Life, of_owner, of_upload
+from uploadd.latest import EVERYBODY, Life, of_owner, of_upload
 from uploadd.protocol.seen import Glance
 from uploadd.protocol.upload import Upload
 from uploadd.protocol.wsmessages import Notice
@@ -139,6 +139,7 @@ class Watch:
         self.epoch = secrets.token_hex(4)
         self._watchers: dict[str, set[Watcher]] = {}
         self._lives: dict[str, Life] = {}
+        self._by_subject: dict[str, dict[str, Life]] = {}  # but for EVERYBODY
         self._past: deque[Life] = deque(maxlen=KEPT)  # nobody has them in hand any more
         self._dirty: dict[str, Life] = {}
         self._told = 0.0
@@ -150,7 +151,7 @@ class Watch:
         """The durable bytes or the state of *upload* may have changed."""
         life = self._lives.get(upload.id)
         if life is None:
-            life = self._lives[upload.id] = Life(upload, self.glance)
+            life = self._begin(upload)
         else:
             life.moved()
         if not self._dirty:
@@ -163,12 +164,40 @@ class Watch:
     def tie(self, upload: Upload, subject: str) -> None:
         """Tell of *upload* those, too, who watch *subject*."""
         self.moved(upload)
-        self._lives[upload.id].subjects.append(subject)
+        life = self._lives[upload.id]
+        life.subjects.append(subject)
+        self._by_subject.setdefault(subject, {})[upload.id] = life
 
     def noted(self, owner: str, notice: Notice) -> None:
         """An upload of *owner* has ended, and that is remembered."""
         for watcher in self._watchers.get(of_owner(owner), ()):
             watcher.note(notice)
+
+    def _begin(self, upload: Upload) -> Life:
+        life = self._lives[upload.id] = Life(upload, self.glance)
+        for subject in life.subjects:
+            if subject != EVERYBODY:
+                self._by_subject.setdefault(subject, {})[upload.id] = life
+        return life
+
+    def _end(self, life: Life) -> None:
+        id = life.upload.id
+        del self._lives[id]
+        self._past.append(life)
+        for subject in life.subjects:
+            lives = self._by_subject.get(subject, {})
+            lives.pop(id, None)
+            if not lives:
+                self._by_subject.pop(subject, None)
+
+    def _moving(self, subjects: set[str]) -> Iterable[Life]:
+        """Those of *subjects* that move; without a look at the others, of which there are many."""
+        if EVERYBODY in subjects:
+            return self._lives.values()
+        found: dict[str, Life] = {}
+        for subject in subjects:
+            found |= self._by_subject.get(subject, {})
+        return found.values()
 
     # --- for those who watch --------------------------------------------------------------------
 
@@ -186,15 +215,10 @@ class Watch:
 
     def changed(self, subjects: set[str], since: int | None) -> list[Life]:
         """What of *subjects* is newer than *since*; None: all that moves."""
-        lives: Iterator[Life] = iter(self._lives.values())
+        found = list(self._moving(subjects))
         if since is not None:
-            lives = chain(self._past, lives)
-        found = [
-            life
-            for life in lives
-            if (since is None or life.number > since or not life.number)
-            and not subjects.isdisjoint(life.subjects)
-        ]
+            past = (life for life in self._past if not subjects.isdisjoint(life.subjects))
+            found = [life for life in chain(past, found) if life.number > since or not life.number]
         found.sort(key=lambda life: life.number)
         return found
 
@@ -238,8 +262,7 @@ class Watch:
             if self._is_watched(life):
                 self._tell(life)
             if not life.goes_on and self._lives.get(id) is life:
-                del self._lives[id]
-                self._past.append(life)
+                self._end(life)
         if not self._dirty:
             self._wake = trio.Event()
 
