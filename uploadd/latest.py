@@ -21,6 +21,11 @@ def of_upload(id: str) -> str:
     return "u" + id
 
 
+def upload_of(subject: str) -> str:
+    """The id of the one upload that is *subject*; empty when it is not one."""
+    return subject[1:] if subject.startswith("u") else ""
+
+
 def of_owner(owner: str) -> str:
     """The subject that is all uploads of one owner."""
     return "o" + owner
@@ -63,6 +68,11 @@ class Life:
         self.shown: tuple[int, Seen] | None = None
         """What the last round told, if anybody watched."""
         self._text: str | None = None
+
+    @property
+    def shared(self) -> list[str]:
+        """The subjects that others can have as well, without EVERYBODY."""
+        return self.subjects[2:]
 
     @property
     def gone(self) -> str | None:

@@ -19,7 +19,7 @@ from typing import Final
 
 import trio
 
-from uploadd.latest import EVERYBODY, Life, of_owner, of_upload
+from uploadd.latest import EVERYBODY, Life, of_owner, of_upload, upload_of
 from uploadd.protocol.seen import Glance
 from uploadd.protocol.upload import Upload
 from uploadd.protocol.wsmessages import Notice
@@ -139,7 +139,7 @@ class Watch:
         self.epoch = secrets.token_hex(4)
         self._watchers: dict[str, set[Watcher]] = {}
         self._lives: dict[str, Life] = {}
-        self._by_subject: dict[str, dict[str, Life]] = {}  # but for EVERYBODY
+        self._by_subject: dict[str, dict[str, Life]] = {}  # those that many can have
         self._past: deque[Life] = deque(maxlen=KEPT)  # nobody has them in hand any more
         self._dirty: dict[str, Life] = {}
         self._told = 0.0
@@ -165,8 +165,9 @@ class Watch:
         """Tell of *upload* those, too, who watch *subject*."""
         self.moved(upload)
         life = self._lives[upload.id]
-        life.subjects.append(subject)
-        self._by_subject.setdefault(subject, {})[upload.id] = life
+        if subject not in life.subjects:
+            life.subjects.append(subject)
+            self._by_subject.setdefault(subject, {})[upload.id] = life
 
     def noted(self, owner: str, notice: Notice) -> None:
         """An upload of *owner* has ended, and that is remembered."""
@@ -175,20 +176,19 @@ class Watch:
 
     def _begin(self, upload: Upload) -> Life:
         life = self._lives[upload.id] = Life(upload, self.glance)
-        for subject in life.subjects:
-            if subject != EVERYBODY:
-                self._by_subject.setdefault(subject, {})[upload.id] = life
+        for subject in life.shared:
+            self._by_subject.setdefault(subject, {})[upload.id] = life
         return life
 
     def _end(self, life: Life) -> None:
         id = life.upload.id
         del self._lives[id]
         self._past.append(life)
-        for subject in life.subjects:
-            lives = self._by_subject.get(subject, {})
-            lives.pop(id, None)
+        for subject in life.shared:
+            lives = self._by_subject[subject]
+            del lives[id]
             if not lives:
-                self._by_subject.pop(subject, None)
+                del self._by_subject[subject]
 
     def _moving(self, subjects: set[str]) -> Iterable[Life]:
         """Those of *subjects* that move; without a look at the others, of which there are many."""
@@ -197,6 +197,8 @@ class Watch:
         found: dict[str, Life] = {}
         for subject in subjects:
             found |= self._by_subject.get(subject, {})
+            if (life := self._lives.get(upload_of(subject))) is not None:
+                found[life.upload.id] = life
         return found.values()
 
     # --- for those who watch --------------------------------------------------------------------
