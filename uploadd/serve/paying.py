@@ -33,8 +33,9 @@ class Paying:
         return self._upto + max_chunk
 
     def look(self) -> None:
-        """More may have come."""
+        """More may have come, or is paid."""
         self._event.set()
+        self._event = trio.Event()
 
     def stop(self) -> None:
         """Nobody waits for it to be paid any more."""
@@ -49,15 +50,13 @@ class Paying:
                 await self._flow.pay(count)
                 self._upto += count
                 self._moved()
-                self.look()  # for who waits in `paid`
-            self._event = trio.Event()
+                self.look()
             await self._event.wait()
 
     async def paid(self) -> None:
         """Wait until all that came is paid for, beside `run`; or until `stop`."""
         while self.owes and not self._stopped:
             await self._event.wait()
-            await trio.lowlevel.checkpoint()
 
 
 async def drained(intake: Intake, paying: Paying | None) -> UploadError | None:
