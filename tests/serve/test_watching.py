@@ -83,6 +83,30 @@ async def test_an_upload_is_watched_on_whatever_way_it_stands() -> None:
         await until(viewer, upload=rests, state="receiving")
 
 
+@virtual
+async def test_what_is_to_be_looked_up_is_bounded_by_what_is_watched() -> None:
+    """However often a peer changes its mind while the ledger is busy."""
+    async with open_desk() as desk:
+        viewer = await client(desk, max_watched=10)
+        answers, find = trio.Event(), desk.ledger.find
+
+        async def busy(id: str) -> Any:
+            await answers.wait()
+            return await find(id)
+
+        desk.ledger.find = busy  # type: ignore[method-assign]
+        for turn in range(20):
+            ids = [f"{turn}-{number}" for number in range(10)]
+            await viewer.say(type="watch", uploads=ids)
+            if turn < 19:
+                await viewer.say(type="unwatch", uploads=ids)
+        await viewer.silence()
+        assert len(viewer.session._watching._sought) <= 10
+        answers.set()
+        told = [await viewer.hear() for _ in range(11)]
+        assert [one["upload"] for one in told] == ["0-0", *ids]
+
+
 @pytest.mark.parametrize("how", ["cancelled", "expired", "deleted"])
 @virtual
 async def test_gone_means_gone_for_everybody_who_watches(how: str) -> None:

@@ -22,7 +22,7 @@ class Watching:
     def __init__(self, session: Voice, access: Access) -> None:
         self._session, self._uploads, self._access = session, session.uploads, access
         self._watcher = session.uploads.watch.watcher(session.wake_sender)
-        self._sought: dict[str, None] = {}  # ids to be looked up, in order
+        self._sought: dict[str, None] = {}  # ids to be looked up, in order; all are watched
         self._were_read: set[str] = set()  # notices
         self._all_read = self._recalls = self._busy = False
 
@@ -63,6 +63,8 @@ class Watching:
             subjects = [of_owner(self._session.who.owner) if mine else EVERYBODY]
         else:
             subjects = [of_upload(id) for id in said.uploads]
+            for id in said.uploads:
+                self._sought.pop(id, None)
         for subject in subjects:
             self._watcher.drop(subject)
 
