@@ -122,7 +122,7 @@ async def test_a_change_of_state_is_worth_an_answer_and_an_end_is_told() -> None
 
 @virtual
 async def test_who_goes_while_the_answer_waits_leaves_nothing() -> None:
-    """No watcher, no place; and what is sent meanwhile is the next request."""
+    """No watcher, no place, no error of ours; what is sent meanwhile is the next request."""
     async with open_house() as house:
         peer, id = await sender(house)
         caller = house.call()
@@ -133,6 +133,7 @@ async def test_who_goes_while_the_answer_waits_leaves_nothing() -> None:
         await caller.stream.aclose()
         await trio.sleep(1)
         assert f"u{id}" not in watch._watchers
+        assert house.desk.uploads.tally.requests == {("GET", 0): 1}
         caller = house.call()
         await caller.say(get(f"/api/upload/{id}/status?wait=5".encode()))
         await trio.sleep(1)

@@ -16,7 +16,7 @@ from uploadd.protocol.upload import State, Upload
 from uploadd.serve.events import Events
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.linking import make_link
-from uploadd.serve.looking import Names, Waiters, end, present
+from uploadd.serve.looking import Names, Waiters, end, heard, present
 from uploadd.serve.rules import Rules
 from uploadd.uploads import Uploads
 
@@ -94,12 +94,10 @@ class Api:
             watcher.add_upload(upload)
             try:
                 with trio.move_on_after(asked.wait):
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(_hang_up, exchange)
+                    async with heard(exchange):
                         while not is_over():
                             await bell.rung()
                             watcher.take()
-                        nursery.cancel_scope.cancel(reason="there is an answer")
             finally:
                 watcher.close()
 
@@ -166,9 +164,3 @@ async def _small_body(exchange: Exchange) -> bytes:
         if len(body) > api.MAX_BODY:
             raise errors.TooLarge(f"a document of more than {api.MAX_BODY} bytes")
     return bytes(body)
-
-
-async def _hang_up(exchange: Exchange) -> None:
-    """End the exchange when nobody waits for its answer any more."""
-    await exchange.peer_gone()
-    raise trio.BrokenResourceError("the peer has gone before the answer")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 import trio
 
@@ -14,7 +14,7 @@ from uploadd.protocol import sse
 from uploadd.protocol.questions import Watching
 from uploadd.protocol.wsmessages import Gone, encode
 from uploadd.serve.exchange import Exchange
-from uploadd.serve.looking import Bell, Names, Waiters
+from uploadd.serve.looking import Bell, Names, Waiters, heard
 from uploadd.uploads import Uploads
 from uploadd.watch import Watcher
 
@@ -36,12 +36,10 @@ class Events:
             try:
                 first = await self._begin(watcher, asked, exchange.who)
                 async with (
-                    trio.open_nursery() as nursery,
+                    heard(exchange),
                     aclosing(self._pieces(watcher, bell, first, exchange.who)) as pieces,
                 ):
-                    nursery.start_soon(_until_gone, exchange, nursery.cancel_scope)
                     await exchange.stream_answer(200, sse.FIELDS, pieces)
-                    nursery.cancel_scope.cancel(reason="all is said")
             finally:
                 watcher.close()
 
@@ -101,12 +99,6 @@ class Events:
             if life.gone:
                 watcher.drop(of_upload(life.upload.id))
         return b"".join(told)
-
-
-async def _until_gone(exchange: Exchange, scope: trio.CancelScope) -> None:
-    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        await exchange.peer_gone()
-    scope.cancel(reason="nobody listens")
 
 
 def _gone(id: str, reason: str) -> bytes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
 
 import trio
@@ -116,3 +116,23 @@ class Bell:
         """Wait until it rings, or return at once if it has."""
         await self._event.wait()
         self._event = trio.Event()
+
+
+@asynccontextmanager
+async def heard(exchange: Exchange) -> AsyncIterator[None]:
+    """End the block when nobody waits for its answer any more.  Raises BrokenResourceError then."""
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await exchange.peer_gone()
+        gone = True
+        nursery.cancel_scope.cancel(reason="nobody listens")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        yield
+        nursery.cancel_scope.cancel(reason="all is said")
+    if gone:
+        raise trio.BrokenResourceError("the peer has gone before the answer")
