@@ -29,12 +29,17 @@ async def refuse(asked: Mapping[str, Any]) -> None:
     raise NotFound("there is no such thing", hint="look elsewhere")
 
 
+async def stumble(asked: Mapping[str, Any]) -> None:
+    """One with a mistake of ours in it."""
+    raise KeyError(asked["do"])
+
+
 @asynccontextmanager
 async def served(folder: Path) -> AsyncIterator[None]:
     """A daemon's end of it."""
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
-            verbs = {"double": double, "refuse": refuse}
+            verbs = {"double": double, "refuse": refuse, "stumble": stumble}
             await nursery.start(control.serve, str(folder), verbs)
             yield
             nursery.cancel_scope.cancel()
@@ -72,7 +77,15 @@ async def test_without_a_daemon_there_is_nobody_to_ask(tmp_path: Path) -> None:
         assert await ask(tmp_path, "double", number=1) == 2
 
 
-@pytest.mark.parametrize("said", [b"", b"\n", b"[]\n", b"{\n", b"\xff\n", b'{"do": 5}\n'])
+async def test_an_error_of_ours_ends_one_command_and_nothing_else(tmp_path: Path) -> None:
+    """Who asked is told that there was one; the daemon goes on."""
+    async with served(tmp_path):
+        with pytest.raises(control.Refused, match="error of ours"):
+            await ask(tmp_path, "stumble")
+        assert await ask(tmp_path, "double", number=1) == 2
+
+
+@pytest.mark.parametrize("said", [b"", b"\n", b"[]\n", b"{\n", b"\xff\n", b'{"do": []}\n'])
 async def test_what_is_no_question_hurts_nobody(tmp_path: Path, said: bytes) -> None:
     """It is refused, or its end is waited for no longer than it lasts."""
     async with served(tmp_path):

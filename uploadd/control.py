@@ -16,10 +16,14 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from uploadd.errors import BadRequest, UploadError
+from uploadd.errors import BadRequest, ServerBug, UploadError
+from uploadd.listening import Listening
+from uploadd.store.contract import MediumFailed
 
 log = logging.getLogger("uploadd.control")
 NAME: Final = "control"
+MOST: Final = 16
+"""Commands at a time."""
 MAX_LINE: Final = 1 << 20
 PATIENCE: Final = 30.0
 """Seconds for a question to come."""
@@ -32,13 +36,11 @@ async def serve(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer in *folder*, of which the caller has the lock, until cancelled."""
-    with _bound(folder) as listening:
-        listener = trio.SocketListener(listening)
-        task_status.started()
+    with _bound(folder) as bound:
+        listening = Listening(_Door(verbs), MOST)
         async with trio.open_nursery() as nursery:
-            while True:
-                stream = await listener.accept()
-                nursery.start_soon(_converse, stream, verbs)
+            nursery.start_soon(listening.accept, trio.SocketListener(bound), nursery)
+            task_status.started()
 
 
 class _bound:
@@ -55,7 +57,7 @@ class _bound:
         with plain:
             plain.bind(_path(self._folder))
             os.chmod(NAME, 0o600, dir_fd=self._folder)  # as the folder is, which counts
-            plain.listen(16)
+            plain.listen(MOST)
         return self._socket
 
     def __exit__(self, *error: object) -> None:
@@ -70,22 +72,39 @@ def _path(folder: int) -> str:
     return f"/proc/self/fd/{folder}/{NAME}"
 
 
-async def _converse(stream: trio.SocketStream, verbs: Mapping[str, Verb]) -> None:
-    async with stream:
-        with suppress(trio.BrokenResourceError):
-            answer = await _answer(stream, verbs)
-            await stream.send_all(msgspec.json.encode(answer) + b"\n")
+class _Door:
+    """Where commands come in."""
 
+    def __init__(self, verbs: Mapping[str, Verb]) -> None:
+        self._verbs = verbs
 
-async def _answer(stream: trio.SocketStream, verbs: Mapping[str, Verb]) -> dict[str, Any]:
-    try:
-        asked = await _question(stream)
-        verb = verbs.get(asked.get("do", ""))
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Answer one question, and close *stream*.  Raises MediumFailed."""
+        async with stream:
+            with suppress(trio.BrokenResourceError):
+                answer = await self._answer(stream)
+                await stream.send_all(msgspec.json.encode(answer) + b"\n")
+
+    async def _answer(self, stream: trio.SocketStream) -> dict[str, Any]:
+        try:
+            return {"done": await self._done(await _question(stream))}
+        except UploadError as error:
+            return _said(error)
+        except (MediumFailed, trio.BrokenResourceError):
+            raise
+        except Exception:
+            log.exception("a command ended by an error of ours")
+            return _said(ServerBug("an error of ours; the daemon's log tells more"))
+
+    async def _done(self, asked: Mapping[str, Any]) -> Any:
+        verb = self._verbs.get(str(asked.get("do")))
         if verb is None:
             raise BadRequest("this daemon does not know that command: is it of another version?")
-        return {"done": await verb(asked)}
-    except UploadError as error:
-        return {"error": error.message, "hint": error.hint, "code": error.code}
+        return await verb(asked)
+
+
+def _said(error: UploadError) -> dict[str, Any]:
+    return {"error": error.message, "hint": error.hint, "code": error.code}
 
 
 async def _question(stream: trio.SocketStream) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from typing import Final
@@ -14,6 +15,7 @@ from uploadd.protocol.heads import Head, HeadGate
 from uploadd.protocol.operating import Question
 from uploadd.serve.exchange import Exchange
 
+log = logging.getLogger("uploadd.admin")
 SECONDS: Final = 10.0
 """For one request, and between two."""
 
@@ -38,8 +40,10 @@ class AdminDoor:
         """Converse on *stream* until it ends, and close it.  Raises nothing but Cancelled."""
         try:
             await self._converse(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             pass  # the peer is gone, or says nothing
+        except* Exception:
+            log.exception("a connection of an operator ended by an error of ours")
         finally:
             await trio.aclose_forcefully(stream)
 
