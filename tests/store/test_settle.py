@@ -6,13 +6,14 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.store.kit import publish
-from uploadd.errors import NotFound
+from uploadd.errors import NotFound, NotWritable
 from uploadd.protocol.upload import Published
-from uploadd.store import identity
+from uploadd.store import disk, identity
 from uploadd.store.contract import MediumFailed, Publication
 from uploadd.store.file import FileStore
 
@@ -167,6 +168,49 @@ async def test_a_folder_that_was_removed_is_made_durable_again(
     syncs.clear()
     await publish(store, "b", "2026/11/y")
     assert {str(root), str(root / "2026"), str(root / "2026/11")} <= set(syncs)
+    await store.aclose()
+
+
+async def test_a_folder_that_goes_just_before_the_name_concerns_that_upload_alone(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever cleans up empty folders may come in between: nobody else notices."""
+    store = FileStore(str(root))
+    for id in ("a", "b"):
+        await store.write(id, 0, [b"data"])
+    await store.flush(["a", "b"])
+    link = disk.link_open_file
+
+    def late(fd: int, path: str, folder: int) -> None:
+        if path.startswith("2026"):
+            shutil.rmtree(root / "2026")
+        link(fd, path, folder)
+
+    monkeypatch.setattr(disk, "link_open_file", late)
+    answer = await store.publish([Publication("a", "2026/x"), Publication("b", "x")])
+    assert isinstance(answer["a"], NotWritable)
+    assert isinstance(answer["b"], Published)
+    monkeypatch.undo()
+    assert (await publish(store, "a", "2026/x")).path == "2026/x"
+    await store.aclose()
+
+
+async def test_a_file_that_two_remove_is_removed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The later one has nothing left to do."""
+    store = FileStore(str(root))
+    published = await publish(store, "a", "a")
+    is_at = identity.is_at
+
+    def and_then(*asked: Any) -> bool:
+        found = is_at(*asked)
+        (root / "a").unlink()
+        return found
+
+    monkeypatch.setattr(identity, "is_at", and_then)
+    await store.unpublish(published, 4)
+    assert not (root / "a").exists()
     await store.aclose()
 
 

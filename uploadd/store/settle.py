@@ -248,7 +248,8 @@ def unpublish(root: int, published: Published, length: int, *, sync: bool) -> No
     """Remove a published file that is still ours; leave any other alone."""
     if not identity.is_at(published.path, root, published.identity, length):
         return
-    os.unlink(published.path, dir_fd=root)
+    with suppress(FileNotFoundError):  # somebody was faster
+        os.unlink(published.path, dir_fd=root)
     if sync:
         _sync_folders(root, {published.path.rpartition("/")[0]: None}, set())
 
@@ -282,6 +283,8 @@ def _sync_folders(root: int, touched: Mapping[str, None], durable: set[str]) -> 
     for path in wanted:
         try:
             disk.sync_folder(path, root)
+        except FileNotFoundError:  # whoever removed it has removed its names
+            durable.discard(path)
         except OSError as error:
             if error.errno not in _EXHAUSTED or disk.sync_filesystem(root, 1)[0] is not None:
                 raise MediumFailed(f"cannot make names in {path or '.'!r} durable") from error
