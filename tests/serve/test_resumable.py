@@ -660,6 +660,16 @@ async def test_a_damaged_body_never_was(algorithm: str, trailer: bool) -> None:
 
 
 @virtual
+async def test_what_was_wrong_first_is_told_when_it_cannot_be_thrown_away() -> None:
+    """That the disk fails then, too, is the next one's trouble."""
+    async with open_house() as house:
+        target = await created(house, b"Upload-Length: 3")
+        house.desk.store.fail_next["discard"] = errno.EIO
+        answer = await house.call().ask(patch(target, 0, b"dxf", checksum("sha1", b"def")), "PATCH")
+        assert (answer.status, answer.code) == (460, "checksum-mismatch")
+
+
+@virtual
 async def test_a_body_with_a_checksum_that_breaks_off_is_thrown_away() -> None:
     """Against the rule that what came is kept: nobody can say whether it is right."""
     async with open_house() as house:

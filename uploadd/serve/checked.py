@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -29,7 +30,8 @@ class CheckedBody(Body):
         try:
             await self._take(checksum, trailer)
         except BaseException:
-            with trio.move_on_after(DISCARD_SECONDS, shield=True):
+            # What cannot be thrown away is cut back later, and is not what went wrong first.
+            with trio.move_on_after(DISCARD_SECONDS, shield=True), suppress(StoreError):
                 await self._discard()
             raise
         self._uploads.store.confirm(self._upload.id)
