@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.rings import Rings, rings
 from uploadd.ledger import Ledger
+from uploadd.store import settle
 from uploadd.store.file import FileStore
 from uploadd.verifying import SEGMENT, Verifying
 
@@ -49,6 +53,23 @@ async def test_one_bit_is_found_with_its_segment(tmp_path: Path) -> None:
             assert (verdict.found, verdict.path) == ("damaged", "big")
             assert verdict.detail.endswith(f"from byte {SEGMENT} on")
         assert (await verifying.verify(upload)).found == "good"
+
+
+async def test_a_disk_that_fails_is_not_taken_for_a_file_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads that it is missing might look for who removed it."""
+    async with house(tmp_path) as (r, verifying):
+        upload = await r.published(b"data", name="x")
+
+        def fail(*asked: object) -> int:
+            raise OSError(errno.EMFILE, "no descriptor")
+
+        monkeypatch.setattr(settle, "open_published", fail)
+        assert (await verifying.verify(upload)).found == "unreadable"
+        monkeypatch.undo()
+        (tmp_path / "served/x").unlink()
+        assert (await verifying.verify(upload)).found == "missing"
 
 
 async def test_what_was_uploaded_with_a_digest_needs_no_first_look(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ moves an offset (in the group commit) is the line that tells the claims of that 
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -35,6 +34,7 @@ from uploadd.protocol.requests import is_part
 from uploadd.protocol.upload import Input, State, Upload
 from uploadd.quota import Quota
 from uploadd.store.contract import Store
+from uploadd.store.reading import opened
 
 ROOM_AGE: Final = 1.0
 """Seconds for which the free space that was read counts as known."""
@@ -239,10 +239,6 @@ class Uploads(Endings):
             return None
         if upload.digest is None:
             place, length = upload.published, upload.length or 0
-            fd = await self.store.open_published(place, length)
-            try:
+            async with opened(self.store, place, length) as fd:
                 upload.digest = await self.digests.read(fd, length)
-            finally:
-                with trio.CancelScope(shield=True):  # the last close may free a large file
-                    await trio.to_thread.run_sync(os.close, fd)
         return upload.digest

@@ -18,8 +18,9 @@ from typing import Final, NamedTuple
 
 import trio
 
-from uploadd.errors import UploadError
+from uploadd.errors import NotFound, StoreError
 from uploadd.protocol.upload import State, Upload
+from uploadd.store.reading import opened
 from uploadd.uploads import Uploads
 
 SEGMENT: Final = 8 << 20
@@ -49,16 +50,14 @@ class Verifying:
         if upload.state is not State.PUBLISHED or place is None:
             return Verdict(upload.id, "", "missing", f"it is {upload.state.value}")
         try:
-            fd = await self._uploads.store.open_published(place, length)
-        except UploadError as error:
+            async with opened(self._uploads.store, place, length) as fd:
+                sums, digest = await self._read(fd, length, wanted=upload.digest is not None)
+        except NotFound as error:
             return Verdict(upload.id, place.path, "missing", error.message)
-        try:
-            sums, digest = await self._read(fd, length, wanted=upload.digest is not None)
+        except StoreError as error:
+            return Verdict(upload.id, place.path, "unreadable", error.message)
         except OSError as error:
             return Verdict(upload.id, place.path, "unreadable", error.strerror or str(error))
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(os.close, fd)
         if upload.digest is not None and digest != upload.digest:
             told = "it does not have the digest that it was uploaded with"
             return Verdict(upload.id, place.path, "damaged", told)

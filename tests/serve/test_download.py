@@ -2,8 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from email import message_from_bytes
 from email.policy import HTTP
 
@@ -22,22 +22,17 @@ from uploadd.serve.exchange import Exchange
 
 CONTENT = bytes(range(100))
 FILE = Published(id="abc", name="a.bin", media_type=None, length=100, modified=784111777)
-Opener = Callable[[], AbstractAsyncContextManager[int]]
 
 
-def opener(content: bytes, closed: list[int]) -> Opener:
-    """Opens a file with *content*, and notes in *closed* when it is given back."""
-
-    @asynccontextmanager
-    async def open_file() -> AsyncIterator[int]:
-        with tempfile.TemporaryFile() as file:
-            file.write(content)
-            file.flush()
-            yield file.fileno()
-            os.fstat(file.fileno())
-        closed.append(1)
-
-    return open_file
+@asynccontextmanager
+async def opened(content: bytes, closed: list[int]) -> AsyncIterator[int]:
+    """A file with *content*, and notes in *closed* when it is given back."""
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        yield file.fileno()
+        os.fstat(file.fileno())
+    closed.append(1)
 
 
 async def ask(
@@ -56,7 +51,7 @@ async def ask(
     closed: list[int] = []
     exchange = Exchange(ours, head, "r-1")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_file, exchange, file, opener(content, closed))
+        nursery.start_soon(serve_file, exchange, file, opened(content, closed))
         body = b""
         while True:
             event = client.next_event()
@@ -186,7 +181,7 @@ async def test_a_file_that_cannot_be_opened_is_missing_whatever_was_asked(line: 
     ours, _ = trio.testing.memory_stream_pair()
     exchange = started(ours, line)
     with pytest.raises(NotFound):
-        await serve_file(exchange, FILE, gone)
+        await serve_file(exchange, FILE, gone())
     assert not exchange.answered
 
 
@@ -195,7 +190,7 @@ async def test_a_file_that_was_cut_off_ends_the_connection() -> None:
     ours, theirs = trio.testing.memory_stream_pair()
     exchange = started(ours)
     with pytest.raises(StoreError):
-        await serve_file(exchange, FILE, opener(CONTENT[:60], []))
+        await serve_file(exchange, FILE, opened(CONTENT[:60], []))
     assert exchange.answered
     assert not exchange.reusable
     await ours.send_eof()

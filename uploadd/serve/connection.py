@@ -59,7 +59,7 @@ class FrontDoor:
         self._idle: set[trio.CancelScope] = set()
         self._data = trio.CapacityLimiter(16)
         self._sockets = Sockets(uploads, budget, rules, version, self._advice)
-        self._conversations = Conversations(uploads, assembling, budget, rules, version, self._data)
+        self._conversations = Conversations(uploads, assembling, budget, rules, version)
 
     @property
     def sessions(self) -> set[Lasting]:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
-
-import trio
 
 from uploadd import errors
 from uploadd.assembling import Assembling
@@ -27,11 +22,11 @@ from uploadd.serve.download import Published, serve_file
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.form import FormUpload
 from uploadd.serve.looking import Names
-from uploadd.serve.outlet import AT_HAND
 from uploadd.serve.posting import Post
 from uploadd.serve.resumable import Resumable
 from uploadd.serve.rules import Rules
 from uploadd.serve.verbs import Verbs
+from uploadd.store.reading import opened
 from uploadd.uploads import Uploads
 
 PUBLIC: Final = frozenset(
@@ -52,7 +47,7 @@ BY_QUERY: Final = frozenset(
 
 
 class Conversations:
-    """What HTTP clients get of *uploads*; *data* limits the threads that touch files."""
+    """What HTTP clients get of *uploads*."""
 
     def __init__(
         self,
@@ -61,10 +56,9 @@ class Conversations:
         budget: Budget,
         rules: Rules,
         version: str,
-        data: trio.CapacityLimiter,
     ) -> None:
         self._uploads, self._budget, self._rules = uploads, budget, rules
-        self._version, self._data = version, data
+        self._version = version
         self._assets = load()
         self._access = rules.access
         self._verbs = Verbs(uploads, budget, rules.access, rules.measures)
@@ -180,17 +174,4 @@ class Conversations:
         if upload.state is not State.PUBLISHED or place is None:
             raise errors.NotFound(f"upload {id} is {upload.state.value}, not published")
         published = Published(id, upload.name, upload.media_type, length, int(upload.modified))
-
-        @asynccontextmanager
-        async def open_file() -> AsyncIterator[int]:
-            fd = await self._uploads.store.open_published(place, length)
-            try:
-                yield fd
-            finally:
-                if length <= AT_HAND:
-                    os.close(fd)
-                else:
-                    with trio.CancelScope(shield=True):  # the last close may free a large file
-                        await trio.to_thread.run_sync(os.close, fd, limiter=self._data)
-
-        await serve_file(exchange, published, open_file)
+        await serve_file(exchange, published, opened(self._uploads.store, place, length))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from uploadd.protocol import download
@@ -16,14 +15,14 @@ __all__ = ["Published", "serve_file"]
 async def serve_file(
     exchange: Exchange,
     published: Published,
-    open_file: Callable[[], AbstractAsyncContextManager[int]],
+    file: AbstractAsyncContextManager[int],
 ) -> None:
-    """Answer a GET or HEAD with the file that *open_file* opens for reading.
+    """Answer a GET or HEAD with *file*, a descriptor while it is open.
 
-    What *open_file* raises comes out before anything is said, so that the same file is missing to
+    What opening it raises comes out before anything is said, so that the same file is missing to
     every method and every precondition.  Raises StoreError when the file turns out shorter.
     """
-    async with open_file() as fd:
+    async with file as fd:
         plan = download.plan(
             exchange.head.method,
             exchange.head.fields,
