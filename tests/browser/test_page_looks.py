@@ -30,7 +30,7 @@ from tests.browser.site import (
 from tests.e2e.daemon import Daemon
 
 WEB = Path(__file__).parents[2] / "uploadd" / "web"
-BUDGET, BUDGET_IN_ALL = 60_000, 80_000
+BUDGET, BUDGET_IN_ALL = 52_000, 68_000
 
 
 @pytest.fixture(scope="module")

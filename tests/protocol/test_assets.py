@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import re
+from pathlib import Path
 
 import pytest
 
-from uploadd.protocol.assets import answer, asset, wants_page
+from uploadd.protocol import assets
+from uploadd.protocol.assets import Asset, answer, asset, wants_page
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "put.pyc", "__init__", "a.js.map"])
@@ -67,6 +70,44 @@ def test_who_takes_gzip_is_sent_less(said: bytes | None, packed: bool) -> None:
     assert (gzip.decompress(body) if packed else body) == b"x" * 9999
     assert told["Vary"] == "Accept-Encoding"
     assert found.plain.etag != found.packed.etag
+
+
+def test_a_script_is_served_without_its_comments_line_by_line() -> None:
+    """What is beside code stays, and so do the places of what is left."""
+    lines = [b"/** What", b" * it is. */", b'let a = "// b"; // c', b"  // d", b"/* e */ a();"]
+    script = b"\n".join([*lines, b"  /** f */", b" a(/** g */);", b""])
+    found = asset("page.js", script)
+    assert found is not None
+    left = [b"", b"", lines[2], b"", lines[4], b"", b" a(/** g */);", b""]
+    assert found.plain.content.split(b"\n") == left
+    assert gzip.decompress(found.packed.content) == found.plain.content
+    style = asset("style.css", script)
+    assert style is not None
+    assert style.plain.content == script
+
+
+WEB = Path(assets.__file__).parents[1] / "web"
+
+
+@pytest.mark.parametrize("script", sorted(WEB.glob("*.js")), ids=lambda script: script.name)
+def test_no_text_of_ours_is_taken_for_a_comment(script: Path) -> None:
+    """A template that spans lines could hold what looks like one."""
+    source = script.read_text(encoding="utf-8")
+    for template in re.findall(r"`[^`]*`", source):
+        assert not re.search(r"^[ \t]*/[/*]", template, re.MULTILINE), template
+
+
+def test_all_of_the_page_is_less_than_60_kb_as_it_is_sent() -> None:
+    """Whatever is loaded first and whatever later."""
+    served = [asset(file.name, file.read_bytes()) for file in WEB.iterdir() if file.is_file()]
+    kinds = ("text/html", "text/javascript", "text/css", "image/svg")
+    sizes = [len(one.packed.content) for one in served if one and _kind(one).startswith(kinds)]
+    assert len(sizes) > 30
+    assert sum(sizes) <= 60_000
+
+
+def _kind(found: Asset) -> str:
+    return dict(found.plain.headers)["Content-Type"]
 
 
 @pytest.mark.parametrize(

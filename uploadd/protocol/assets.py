@@ -21,6 +21,11 @@ _KINDS: Final = {
 }
 """By suffix; a file of another kind is not served."""
 
+_COMMENT: Final = re.compile(rb"^[ \t]*(?:/\*\*.*?\*/|//[^\n]*)[ \t]*$", re.DOTALL | re.MULTILINE)
+"""On lines of its own: a sixth of the page, for who reads the source, not for who opens it.  The
+lines stay, so that an error tells where it is.
+"""
+
 # The page loads nothing but its own files, and shows previews of what it uploaded.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
@@ -49,6 +54,8 @@ def asset(name: str, content: bytes) -> Asset | None:
     kind = _KINDS.get(name.rpartition(".")[2])
     if kind is None:
         return None
+    if kind.startswith("text/javascript"):
+        content = _COMMENT.sub(lambda comment: b"\n" * comment[0].count(b"\n"), content)
     packed = gzip.compress(content, mtime=0)  # the same bytes give the same tag everywhere
     return Asset(_form(kind, content), _form(kind, packed, ("Content-Encoding", "gzip")))
 
