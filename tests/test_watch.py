@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import trio
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.serve.desk import virtual
@@ -142,6 +142,13 @@ COMMANDS = st.lists(
 
 
 @given(COMMANDS)
+@example(
+    [
+        *(("claim", 1, 0), ("claim", 2, 0), ("claim", 4, 0), ("add", 3, 0)),
+        *(("add_owner", 0, 0), ("drop", 0, 0), ("claim", 0, 0), ("sleep", 0, 1)),
+        ("add_owner", 1, 0),  # of whom something is older than what it could not be told of
+    ]
+)
 @settings(max_examples=300, deadline=None)
 @virtual
 async def test_who_reads_sees_the_newest_of_everything_in_the_end(

@@ -96,8 +96,9 @@ class Watcher:
         named = of_upload(life.upload.id) in self.subjects
         if named or life.upload.id in self._pending or len(self._pending) < self._watch.most:
             self._pending[life.upload.id] = life
-        elif self._behind is None:
-            self._behind = life.number - 1
+        else:  # of a subject that is watched from now on, what is old may be new
+            before = life.number - 1
+            self._behind = before if self._behind is None else min(self._behind, before)
         self._wake()
 
     def note(self, notice: Notice) -> None:
