@@ -28,6 +28,22 @@ def test_a_new_token_is_kept_as_a_hash(tmp_path: Path) -> None:
     assert (path.stat().st_mode & 0o777, folder.parent.stat().st_mode & 0o777) == (0o644, 0o700)
 
 
+def test_a_token_in_a_new_folder_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every name on the way to it: whoever was given one could not come any more."""
+    synced, fsync = set(), os.fsync
+
+    def note(fd: int) -> None:
+        synced.add(os.readlink(f"/proc/self/fd/{fd}"))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", note)
+    files.new_token(str(tmp_path / "state" / "tokens"), Claims("ana"))
+    folders = {tmp_path, tmp_path / "state", tmp_path / "state" / "tokens"}
+    assert set(map(str, folders)) <= synced
+
+
 def test_a_token_is_revoked_once(tmp_path: Path) -> None:
     """And nothing else is removed."""
     text = files.new_token(str(tmp_path), Claims("ana"))

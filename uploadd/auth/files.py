@@ -186,7 +186,7 @@ def _create(path: str, data: bytes, mode: int) -> None:
 
 
 def _make_folder(path: str, mode: int) -> None:
-    """The folder *path*; those around it that are missing are the daemon's alone."""
+    """The folder *path*, durably; those around it that are missing are the daemon's alone."""
     if not os.path.isdir(path):
         around = os.path.dirname(path)
         if around and around != path:
@@ -197,6 +197,7 @@ def _make_folder(path: str, mode: int) -> None:
             _give_away(fd, path)
         finally:
             os.close(fd)
+        _sync(around or ".")
 
 
 def _give_away(fd: int, path: str) -> None:
