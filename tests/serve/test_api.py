@@ -9,6 +9,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trio.testing import memory_stream_pair
 
 from tests.caller import Answer, Caller
 from tests.serve.desk import Peer, virtual
@@ -17,6 +18,7 @@ from tests.serve.test_plain import form, part, put
 from tests.wire import head
 from uploadd.auth import Access
 from uploadd.protocol.origins import parse_origin
+from uploadd.store.contract import MediumFailed
 
 SECRET = b"X-Client-Id: " + b"c" * 22
 OTHER = b"X-Client-Id: " + b"d" * 22
@@ -196,6 +198,25 @@ async def test_who_cancels_a_body_that_comes_is_not_overtaken_by_its_breaking_of
         while (heard := await viewer.hear())["type"] != "gone":
             pass
         assert heard["reason"] == "cancelled"
+
+
+@virtual
+async def test_a_medium_that_fails_while_a_file_is_deleted_ends_the_daemon() -> None:
+    """A name that may come back is no trouble of that one client's."""
+    async with open_house() as house:
+        peer, id = await sender(house)
+        await peer.chunk(1, 5, bytes(5), last=True)
+        await peer.hear_of("done")
+
+        async def fail(*asked: object) -> None:
+            raise MediumFailed("cannot make names durable")
+
+        house.desk.store.unpublish = fail  # type: ignore[method-assign]
+        ours, theirs = memory_stream_pair()
+        await theirs.send_all(get(f"/api/upload/{id}".encode(), method=b"DELETE"))
+        with pytest.raises(ExceptionGroup) as raised:
+            await house.door.serve(ours)
+        assert raised.group_contains(MediumFailed)
 
 
 @virtual

@@ -31,6 +31,7 @@ from uploadd.serve.rules import Rules
 from uploadd.serve.senders import sender
 from uploadd.serve.sockets import Sockets, last_word
 from uploadd.serve.voice import Lasting
+from uploadd.store.contract import MediumFailed
 from uploadd.uploads import Uploads
 
 log = logging.getLogger("uploadd.door")
@@ -88,9 +89,14 @@ class FrontDoor:
             claim.stop(errors.Draining("this server restarts: go on in a moment"))
 
     async def serve(self, stream: trio.abc.Stream) -> None:
-        """Converse on *stream* until it ends, and close it.  Raises nothing but Cancelled."""
+        """Converse on *stream* until it ends, and close it.
+
+        Raises nothing but Cancelled, and MediumFailed: then the daemon must end.
+        """
         try:
             await self._converse(stream)
+        except* MediumFailed:
+            raise
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer is gone: the weather
         except* Exception:
