@@ -3,6 +3,7 @@
 #
 #   make run     serve ./incoming on http://127.0.0.1:8080/   (ARGS="--set server.port=8081")
 #   make test    the whole suite                              (ARGS="tests/test_config.py -x")
+#   make wander  the same, its properties tried with other examples each time
 #   make lint types format soak
 #   make settings    after a setting was added: conf/uploadd.toml and docs/ anew
 #   make bench   beside other servers, 5 minutes or less      (ARGS="large_tus downloads")
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DRAWS := $(VENV)/.draws
 
-.PHONY: help run test soak lint types format settings bench bench-full
+.PHONY: help run test wander soak lint types format settings bench bench-full
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -27,6 +28,9 @@ run: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest -m "not long" -n auto --dist loadfile $(ARGS)
+
+wander: $(READY)
+	$(BIN)/pytest -m "not long" -n auto --dist loadfile --hypothesis-profile wander $(ARGS)
 
 soak: $(READY)
 	$(BIN)/pytest -m long $(ARGS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from hypothesis import settings
 
 # No deadline for one example: a busy machine is not a failure, and a hang is found by the
-# timeouts of the tests themselves.
-settings.register_profile("uploadd", deadline=None)
+# timeouts of the tests themselves.  The same examples for the same code, so that a change is
+# judged for what it changed; `make wander` looks for others.
+settings.register_profile("uploadd", deadline=None, derandomize=True)
+settings.register_profile("wander", deadline=None, print_blob=True)
 settings.load_profile("uploadd")
