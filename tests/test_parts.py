@@ -10,6 +10,7 @@ import pytest
 
 from uploadd.auth import Access
 from uploadd.config import Config
+from uploadd.measures import Each, Measures
 from uploadd.parts import rules
 from uploadd.settings import SECTIONS
 
@@ -45,13 +46,13 @@ def with_another(section: str, key: str) -> Config:
 
 
 @pytest.mark.parametrize(("section", "key"), RELOADS)
-def test_a_setting_that_reloads_counts_in_the_daemon_that_runs(section: str, key: str) -> None:
+async def test_a_setting_that_reloads_counts_in_a_daemon_that_runs(section: str, key: str) -> None:
     """It is among the rules of conversations, or what takes it at a reload reads it by name.
 
     Else ``systemctl reload`` would say that all went well, and change nothing.
     """
-    access = Access(listing=True)
-    if rules(with_another(section, key), access, None) != rules(Config(), access, None):
+    access, measures = Access(listing=True), Measures(Each())
+    if rules(with_another(section, key), access, measures) != rules(Config(), access, measures):
         return
     takers = ("parts.py", "permissions.py", "daemon.py")
     source = "".join((ROOT / name).read_text() for name in takers)

@@ -43,7 +43,7 @@ class Claims(ABC):
         store: Store,
         commit: Commit,
         max_length: int | None,
-        quota: Quota | None,
+        quota: Quota,
         now: Callable[[], float],
     ) -> None:
         self.quota = quota
@@ -162,7 +162,7 @@ class Claims(ABC):
 
         Raises OverQuota.
         """
-        if self.quota is not None and upload.length is None:
+        if upload.length is None:
             self.quota.extend(upload, upto)
 
     async def _let_go(self, upload: Upload, claims: Sequence[Claim]) -> None:
@@ -209,8 +209,7 @@ class Claims(ABC):
             ended = self._ending.pop(upload.id, None) is not None
         if upload.state is State.PUBLISHED:
             self._ended(upload)
-        if self.quota is not None:
-            self.quota.moved(upload, ended=ended, held=upload.id in self._claims)
+        self.quota.moved(upload, ended=ended, held=upload.id in self._claims)
         self.watch.moved(upload)
         for claim in list(self._claims.get(upload.id, ())):
             claim.moved()
@@ -274,8 +273,7 @@ class Claims(ABC):
     def _failed(self, upload: Upload, error: UploadError) -> None:
         self.tally.store_errors[error.code] += 1
         error.offset = upload.offset  # the copy is ours
-        if self.quota is not None:
-            self.quota.moved(upload, ended=False, held=upload.id in self._claims)
+        self.quota.moved(upload, ended=False, held=upload.id in self._claims)
         for claim in list(self._claims.get(upload.id, ())):
             claim.stop(error)
 

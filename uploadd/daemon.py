@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
@@ -37,10 +37,11 @@ from uploadd.listening import (
     raise_limit,
     shares,
 )
+from uploadd.measures import Measures
 from uploadd.opened import opened, state_of
-from uploadd.parts import first_context, measures, parts, rules, terms
+from uploadd.parts import each_of, first_context, parts, rules, terms
 from uploadd.permissions import Permissions
-from uploadd.reloading import Reloading, hearing_hangups
+from uploadd.reloading import Hangups, Reloading, hearing_hangups
 from uploadd.seeing import Seeing, admin_listeners
 from uploadd.serve.connection import FrontDoor
 from uploadd.standing import Standing
@@ -66,26 +67,26 @@ async def serve(
 ) -> None:
     """Serve ``config.storage.dir`` until SIGTERM or SIGINT; *on_ready* gets the base URL.
 
-    At SIGHUP the configuration is *read* again, where that is given.
+    At SIGHUP the configuration is *read* again; without that it is the same.
     Raises CannotStart; MediumFailed when the medium cannot be trusted any more.
     """
     keep_buffers()
     collect_seldom()
     standing = Standing(Notifier(os.environ))
-    # Without anything to read SIGHUP is a signal as any other.
-    with hearing_hangups() if read is not None else nullcontext() as hangups:
+    again = read or (lambda: Loaded(config, {}))
+    with hearing_hangups() as hangups:
         async with trio.open_nursery() as main:
             main.start_soon(standing.run)
             async with standing.last_word():
-                await _serve(config, on_ready, read, hangups, standing)
+                await _serve(config, on_ready, again, hangups, standing)
             main.cancel_scope.cancel(reason="stopped")
 
 
 async def _serve(
     config: Config,
     on_ready: Callable[[str], None],
-    read: Callable[[], Loaded[Config]] | None,
-    hangups: AsyncIterator[int] | None,
+    read: Callable[[], Loaded[Config]],
+    hangups: Hangups,
     standing: Standing,
 ) -> None:
     most, growing = shares(raise_limit())
@@ -99,10 +100,12 @@ async def _serve(
         budget = Budget(config.limits.memory, config.limits.max_chunk)
         assembling = Assembling(uploads)
         permissions = Permissions(config, local=local, public=is_public(listeners))
-        told = rules(config, permissions.access, measures(config))
+        measures = Measures(each_of(config))
+        told = rules(config, permissions.access, measures)
         door = FrontDoor(uploads, assembling, budget, told, version=__version__)
         encryption = Encryption(door, first_context(config), config.tls.handshake)
-        changing = parts(door, uploads, permissions, encryption)
+        listening = Listening(encryption, most, config.limits.connections_each)
+        changing = parts(door, uploads, permissions, encryption, measures, listening)
         reloading = Reloading(config, read, changing)
         async with trio.open_nursery() as services:
             await services.start(uploads.commit.run)
@@ -116,9 +119,7 @@ async def _serve(
             await services.start(control.serve, state_of(config), verbs)
             services.start_soon(Progress(uploads.hooks, uploads.watch, uploads.stop).run)
             services.start_soon(uploads.delivery.run)
-            if hangups is not None:
-                services.start_soon(reloading.run, hangups, standing)
-            listening = Listening(encryption, most, config.limits.connections_each)
+            services.start_soon(reloading.run, hangups, standing)
             seeing = Seeing(uploads, door, listening, reloading, budget, version=__version__)
             await services.start(seeing.run, admin)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

@@ -32,7 +32,7 @@ class Endings(Claims):
         store: Store,
         commit: Commit,
         max_length: int | None,
-        quota: Quota | None,
+        quota: Quota,
         now: Callable[[], float],
     ) -> None:
         super().__init__(store, commit, max_length, quota, now)

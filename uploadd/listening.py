@@ -28,6 +28,8 @@ SPARE: Final = 64
 """Descriptors for the ledger, the listeners, and what threads open for a moment."""
 PER_CONNECTION: Final = 2
 """Descriptors of a connection: its socket, and a file that it downloads."""
+TELL_INTERVAL: Final = 60.0
+"""Seconds between two lines about connections that were closed."""
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _TCP_WINDOW_CLAMP: Final = 10
 
@@ -174,6 +176,11 @@ class Listening:
     def __init__(self, door: SocketDoor, limit: int, each: int | None = None) -> None:
         self._door, self._limit, self.open = door, limit, 0
         self._each, self._of = each, Counter[str]()
+        self._told, self._away = float("-inf"), 0
+
+    def adopt(self, each: int | None) -> None:
+        """Go by another limit of one address, for connections that come from now on."""
+        self._each = each
 
     async def accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
         async with listener:
@@ -187,7 +194,7 @@ class Listening:
                     await trio.sleep(0.1)
                     continue
                 if self.open >= self._limit:
-                    log.warning("%d connections are open: one more was closed", self.open)
+                    self._turned_away()
                     await trio.aclose_forcefully(stream)
                     continue
                 address = "" if self._each is None else counted(peer_of(stream))
@@ -198,6 +205,13 @@ class Listening:
                 self.open += 1
                 self._of[address] += 1
                 nursery.start_soon(self._serve, stream, address)
+
+    def _turned_away(self) -> None:
+        """Say so, once a minute: whoever floods us shall not fill the log, too."""
+        self._away += 1
+        if trio.current_time() >= self._told + TELL_INTERVAL:
+            log.warning("%d connections are open: %d more were closed", self.open, self._away)
+            self._told, self._away = trio.current_time(), 0
 
     async def _serve(self, stream: trio.SocketStream, address: str) -> None:
         try:

@@ -13,6 +13,8 @@ from uploadd.auth.who import is_anonymous
 from uploadd.pacing import Bucket, Flow, Pacer
 
 T = TypeVar("T")
+UNBOUNDED: Final = 1e15
+"""Bytes a second for who keeps to a rate that there is no more."""
 REMEMBERED: Final = 10_000
 """Owners and addresses of which it is known how much they have had."""
 
@@ -46,7 +48,15 @@ class Measures:
         self._uploads: Counter[str] = Counter()
         self._pacers: OrderedDict[str, Pacer] = OrderedDict()
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
-        self._all = Pacer(each.total_rate) if each.total_rate is not None else None
+        self._all = Pacer(each.total_rate or UNBOUNDED)
+
+    def adopt(self, each: Each) -> None:
+        """Go by other limits; what runs keeps its place, and its pace is the new one."""
+        self._each = each
+        self._buckets.clear()
+        self._all.adopt(each.total_rate or UNBOUNDED)
+        for pacer in self._pacers.values():
+            pacer.adopt(each.rate or UNBOUNDED)
 
     def request(self, address: str) -> None:
         """One more request from *address*.  Raises TooOften."""
@@ -71,11 +81,11 @@ class Measures:
             yield Flow([*map(self._pacer, keys if self._each.rate else ()), *self._for_all()])
 
     def _pacer(self, whose: str) -> Pacer:
-        rate = self._each.rate or 0.0
+        rate = self._each.rate or UNBOUNDED
         return _kept(self._pacers, whose, lambda: Pacer(rate), lambda one: one.idle)
 
     def _for_all(self) -> list[Pacer]:
-        return [self._all] if self._all is not None else []
+        return [self._all] if self._each.total_rate is not None else []
 
 
 def owner_key(owner: str) -> str:

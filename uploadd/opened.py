@@ -16,8 +16,9 @@ from uploadd.folder import LEDGER, STATE, check_remembered, locked, not_writable
 from uploadd.hooks import Hooks
 from uploadd.ledger import Ledger
 from uploadd.listening import CannotStart
-from uploadd.parts import quota, receivers
+from uploadd.parts import receivers
 from uploadd.protocol.kinds import Types
+from uploadd.quota import Quota
 from uploadd.recovery import Report, recover
 from uploadd.store.file import FileStore
 from uploadd.uploads import Uploads
@@ -49,12 +50,11 @@ async def opened(config: Config, max_open: int) -> AsyncIterator[Uploads]:
                 commit,
                 template=config.storage.path,
                 max_length=config.limits.max_length,
-                quota=quota(config),
+                quota=Quota(config.limits.max_total, config.limits.max_uploads),
                 types=Types(config.limits.types),
                 hooks=hooks,
             )
-            if uploads.quota is not None:
-                uploads.quota.load(await uploads.archive.taken())
+            uploads.quota.load(await uploads.archive.taken())
             yield uploads
         finally:
             with trio.CancelScope(shield=True):

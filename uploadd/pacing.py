@@ -31,6 +31,13 @@ class Pacer:
         self._numbers = count()
         self._queue: list[_Turn] = []
 
+    def adopt(self, rate: float) -> None:
+        """Go by another *rate* from now on, also who waits."""
+        self._fill()
+        self.rate = rate
+        if self._queue:
+            self._queue[0].next.set()
+
     @property
     def step(self) -> int:
         """Bytes that are best taken between two payments."""
@@ -53,7 +60,9 @@ class Pacer:
                     await turn.next.wait()
                     turn.next = trio.Event()  # somebody may go first even now
                 elif (wait := self._wait()) > INSTANT:
-                    await trio.sleep(wait)
+                    with trio.move_on_after(wait):
+                        await turn.next.wait()  # or the rate is another
+                    turn.next = trio.Event()
                 else:
                     self._tokens -= bytes
                     self._virtual = tag

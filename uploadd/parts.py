@@ -14,14 +14,13 @@ from uploadd.auth import Access
 from uploadd.config import Config, ConfigError, Place, Problem
 from uploadd.expiring import Terms
 from uploadd.hooks import Receiver, target_of
-from uploadd.listening import CannotStart
+from uploadd.listening import CannotStart, Listening
 from uploadd.measures import Each, Measures
 from uploadd.permissions import Permissions
 from uploadd.protocol import webhooks
 from uploadd.protocol.addresses import UNIX
 from uploadd.protocol.kinds import Types
 from uploadd.protocol.origins import parse_origin
-from uploadd.quota import Quota
 from uploadd.reloading import Prepare
 from uploadd.serve.connection import FrontDoor
 from uploadd.serve.rules import Rules
@@ -36,27 +35,20 @@ def least(*limits: int | None) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def measures(config: Config) -> Measures | None:
-    """What keeps each owner and address to its limits; None where there are none."""
+def each_of(config: Config) -> Each:
+    """What each owner and address is kept to."""
     limits = config.limits
-    each = Each(
+    return Each(
         uploads=limits.uploads_each,
         sessions=limits.sessions_each,
         requests=limits.requests_each,
         rate=limits.rate_each,
         total_rate=limits.rate,
     )
-    return Measures(each) if each.any else None
 
 
-def quota(config: Config) -> Quota | None:
-    """What keeps each owner to what it may have; None where there is no limit."""
-    most = config.limits.max_total, config.limits.max_uploads
-    return None if most == (None, None) else Quota(*most)
-
-
-def rules(config: Config, access: Access, measured: Measures | None) -> Rules:
-    """What conversations go by; *access* and what is *measured* stay the same."""
+def rules(config: Config, access: Access, measures: Measures) -> Rules:
+    """What conversations go by; *access* and *measures* stay the same."""
     origins = [parse_origin(text) for text in config.server.origins]
     times, limits = config.timeouts, config.limits
     return Rules(
@@ -73,7 +65,7 @@ def rules(config: Config, access: Access, measured: Measures | None) -> Rules:
         max_total=limits.max_total,
         rate=least(limits.rate, limits.rate_each),
         types=Types(limits.types),
-        measures=measured,
+        measures=measures if each_of(config).any else None,
         proxies=[one if one == UNIX else ip_network(one) for one in config.server.proxies],
         access=access,
         head=times.head,
@@ -124,12 +116,26 @@ def _context(config: Config) -> ssl.SSLContext | None:
 
 
 def parts(
-    door: FrontDoor, uploads: Uploads, permissions: Permissions, encryption: Encryption
+    door: FrontDoor,
+    uploads: Uploads,
+    permissions: Permissions,
+    encryption: Encryption,
+    measures: Measures,
+    listening: Listening,
 ) -> list[Prepare]:
-    """Everything that can change; what runs keeps what it began with."""
+    """Everything that can change; what runs keeps what it began with, but for its pace."""
 
     def conversations(config: Config) -> Callable[[], None]:
-        return partial(door.adopt, rules(config, permissions.access, door.rules.measures))
+        return partial(door.adopt, rules(config, permissions.access, measures))
+
+    def measuring(config: Config) -> Callable[[], None]:
+        return partial(measures.adopt, each_of(config))
+
+    def accepting(config: Config) -> Callable[[], None]:
+        return partial(listening.adopt, config.limits.connections_each)
+
+    def owning(config: Config) -> Callable[[], None]:
+        return partial(uploads.quota.adopt, config.limits.max_total, config.limits.max_uploads)
 
     def storing(config: Config) -> Callable[[], None]:
         return partial(
@@ -153,4 +159,5 @@ def parts(
             raise ConfigError([Problem(place, str(error), hint=MEND)]) from error
         return partial(encryption.adopt, context, config.tls.handshake)
 
-    return [permissions.prepare, encrypting, conversations, storing, hooks, logging_]
+    limiting = [conversations, measuring, accepting, owning]
+    return [permissions.prepare, encrypting, *limiting, storing, hooks, logging_]

@@ -32,12 +32,19 @@ class _Account:
 
 
 class Quota:
-    """*most_bytes* and *most_uploads* of one owner; None: as many as there is room for."""
+    """*most_bytes* and *most_uploads* of one owner; None: as many as there is room for.
+
+    Counted also where nothing is bounded: a bound that comes later holds for what is here by then.
+    """
 
     def __init__(self, most_bytes: int | None = None, most_uploads: int | None = None) -> None:
-        self.most_bytes, self.most_uploads = most_bytes, most_uploads
+        self.adopt(most_bytes, most_uploads)
         self._accounts: dict[str, _Account] = {}
         self._reserved: dict[str, int] = {}  # of uploads that are not complete, by id
+
+    def adopt(self, most_bytes: int | None, most_uploads: int | None) -> None:
+        """Go by other bounds; who has more than that keeps it."""
+        self.most_bytes, self.most_uploads = most_bytes, most_uploads
 
     def load(self, kept: Iterable[Taken]) -> None:
         """Count what is here already."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import trio
 
-from uploadd.config import Config, ConfigError, Loaded, Place, Problem, reloaded
+from uploadd.config import Config, ConfigError, Loaded, Place, Problem, changed, reloaded
 from uploadd.standing import Standing
 
 log = logging.getLogger("uploadd.reload")
@@ -31,7 +32,7 @@ class Reloading:
 
     config: Config
     """What counts now."""
-    read: Callable[[], Loaded[Config]] | None
+    read: Callable[[], Loaded[Config]]
     parts: Sequence[Prepare]
     successful: bool = True
     """Whether the newest attempt went well."""
@@ -48,14 +49,19 @@ class Reloading:
         except (ConfigError, trio.TooSlowError) as error:
             self._refuse(error if isinstance(error, ConfigError) else ConfigError([_SILENCE]))
             return False
-        new, swaps, waiting = prepared
+        loaded, new, swaps, waiting = prepared
         for swap in swaps:
             swap()
+        took = [".".join(path) for path, _ in changed(self.config, new)]
         self.config, self.successful, self.failure = new, True, ""
         self.succeeded = time.time()
         if waiting:
             log.warning("takes effect after a restart: %s", ", ".join(waiting))
-        log.info("the configuration was read again")
+        log.info(
+            "the configuration was read again (%s): %s",
+            ", ".join(loaded.files) or "there is no file",
+            ", ".join(took) or "nothing has changed",
+        )
         return True
 
     def _refuse(self, error: ConfigError) -> None:
@@ -64,21 +70,46 @@ class Reloading:
         others = f" (and {more} more)" if more else ""
         self.successful, self.failure = False, f"{first.place}: {first.message}{others}"
 
-    def _prepared(self) -> tuple[Config, list[Callable[[], None]], list[str]]:
-        assert self.read is not None
-        new, waiting = reloaded(self.config, self.read())
-        return new, [prepare(new) for prepare in self.parts], waiting
+    def _prepared(self) -> tuple[Loaded[Config], Config, list[Callable[[], None]], list[str]]:
+        loaded = self.read()
+        new, waiting = reloaded(self.config, loaded)
+        return loaded, new, [prepare(new) for prepare in self.parts], waiting
 
-    async def run(self, hangups: AsyncIterator[int], standing: Standing) -> None:
-        """Reload at each of *hangups*, also those of before."""
-        async for _ in hangups:
+    async def run(self, hangups: Hangups, standing: Standing) -> None:
+        """Reload at each of *hangups*, also those of before; but one may say that our terminal was
+        closed, and that ends us.
+        """
+        closed = False
+        async for _ in hangups.signals:
+            if closed:
+                continue  # the shell tells of it, and the kernel once more
+            if closed := hangups.end and not has_terminal():
+                log.info("the terminal is closed")
+                signal.raise_signal(signal.SIGTERM)
+                continue
             async with standing.reloading():
                 await self.reload()
 
 
+class Hangups(NamedTuple):
+    """Every SIGHUP, and whether the one that comes with the end of our terminal ends us."""
+
+    signals: AsyncIterator[int]
+    end: bool
+
+
 @contextmanager
-def hearing_hangups() -> Iterator[AsyncIterator[int]]:
+def hearing_hangups() -> Iterator[Hangups]:
     """Every SIGHUP from now on.  One that comes too late for a reload ends nothing."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what the receiver gives back in the end
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what the receiver gives back in the end
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
-        yield signals
+        yield Hangups(signals, before is not signal.SIG_IGN and has_terminal())
+
+
+def has_terminal() -> bool:
+    """Whether there is a terminal that we go with when it is closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

@@ -59,7 +59,7 @@ class Uploads(Endings):
         now: Callable[[], float] = time.time,
     ) -> None:
         names.check_template(template)
-        super().__init__(store, commit, max_length, quota, now)
+        super().__init__(store, commit, max_length, quota or Quota(), now)
         self.types = types
         self.hooks = commit.hooks = Hooks() if hooks is None else hooks
         self.hooks.tally = self.tally
@@ -94,7 +94,10 @@ class Uploads(Endings):
         needs, free = saying.compared(length or 1, room)
         wanted = f"the upload needs {needs}, " if length is not None else ""
         count, held = await self.archive.unfinished()
-        others = f"; {saying.plural(count, 'unfinished upload')}: {saying.size(held)}"
+        others = (
+            f"; {saying.plural(count, 'unfinished upload')}: {saying.size(held)}"
+            " (uploadd gc --dry-run)"
+        )
         return f"no room: {wanted}{free} free beyond the reserve{others if count else ''}"
 
     def create(
@@ -126,8 +129,7 @@ class Uploads(Endings):
             created=self._now(),
             modified=self._now(),
         )
-        if self.quota is not None:
-            self.quota.enter(upload)
+        self.quota.enter(upload)
         self._live[upload.id] = upload
         if key is not None:
             self._keys[owner, key] = upload

@@ -198,6 +198,37 @@ async def hold(ground: Ground) -> None:
         await trio.sleep_forever()
 
 
+@attack
+async def more_connections_than_there_may_be(ground: Ground) -> None:
+    """Two thousand, and each beyond the limit is closed at once."""
+    full = trio.Event()
+
+    async def come(first: bool) -> None:
+        async with ground.connect() as caller:
+            with suppress(*GONE):
+                await caller.stream.receive_some(1)  # it ends, unless it is one of few
+            full.set()
+            if first:
+                await trio.sleep_forever()
+
+    async def go_on(count: int) -> None:
+        for _ in range(count):
+            await come(first=False)
+
+    async with trio.open_nursery() as holding:
+        for _ in range(FLOODED):
+            holding.start_soon(come, True)
+        await full.wait()
+        async with trio.open_nursery() as flood:
+            for _ in range(10):
+                flood.start_soon(go_on, 150)
+        holding.cancel_scope.cancel()
+
+
+FLOODED: Final = 400
+"""More than a daemon with so few descriptors lets in."""
+
+
 # --- attacks with frames --------------------------------------------------------------------------
 
 
@@ -538,6 +569,10 @@ async def test_a_good_session_beside_an_attack(
 ) -> None:
     """Gets its acks during it and after it, and nothing is left of the attack."""
     descriptors = daemon.fds()
+
+    def alone() -> bool:
+        return daemon.fds() <= descriptors
+
     ground = Ground(daemon.address, random.Random(SEED))
     rounds = 0
     once = trio.Event()
@@ -563,11 +598,11 @@ async def test_a_good_session_beside_an_attack(
             await good.finish()
             await caller.say(frame(CLOSE, b"\x03\xe8"))
             await swallow(caller)
+        assert daemon.settles(alone), f"{daemon.fds()} descriptors, {descriptors} before"
         async with ground.connect() as caller:
             answer = await caller.ask(head(target=good.url, host=b"localhost"))
             assert answer.body == good.content
-    settled = daemon.settles(lambda: daemon.fds() <= descriptors)
-    assert settled, f"{daemon.fds()} descriptors, {descriptors} before"
+    assert daemon.settles(alone), f"{daemon.fds()} descriptors, {descriptors} before"
     assert daemon.alive
     assert "Traceback" not in daemon.log, daemon.log
     assert daemon.rss() - memory_at_first < MOST_MEMORY

@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import select
+import signal
 import socket
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -344,3 +347,148 @@ def test_what_is_bounded_is_told_before_the_first_byte(store: Path) -> None:
         assert f"max-size={5 * MB}" in (answer.getheader("Upload-Limit") or "")
         refused = nobody.ask("POST", "/files/", TUS | {"Upload-Length": str(6 * MB)})
         assert (refused.status, said(refused)["code"]) == (413, "too-large")
+
+
+# --- another limit while it runs ------------------------------------------------------------------
+
+
+class Changing(Daemon):
+    """A daemon whose limits are in a file."""
+
+    def __init__(self, store: Path) -> None:
+        self.file = store.parent / "uploadd.toml"
+        self.file.write_text("")
+        super().__init__(store, "--config", str(self.file))
+
+    def change(self, **limits: object) -> None:
+        """Let it read these limits, and no others."""
+        lines = [f"{name} = {json.dumps(value)}\n" for name, value in limits.items()]
+        self.file.write_text("[limits]\n" + "".join(lines))
+        before = self.log.count("was read again")
+        self.signal(signal.SIGHUP)
+        assert self.settles(lambda: self.log.count("was read again") > before)
+        assert "takes effect after a restart" not in self.log
+
+
+def test_a_quota_that_comes_later_holds_for_what_is_here(store: Path) -> None:
+    """All of it was counted; and one that goes is gone."""
+    with Changing(store) as daemon:
+        ana = Asker(daemon, token(store, "ana"))
+        daemon.start()
+        assert ana.status("PUT", "/a", {}, bytes(6 * MB // 10)) == "201"
+        path = ana.begun()
+        daemon.change(max_total="1 MB", max_uploads=2)
+        assert used(ana) == 4 * MB // 10 - 2
+        assert json.loads(ana.ask("GET", "/-/info").said)["limits"]["max_total"] == MB  # type: ignore[attr-defined]
+        assert said(ana.ask("PUT", "/b", {}, b"x"))["code"] == "over-quota"
+        assert ana.status("DELETE", path, TUS) == "204"
+        assert ana.status("PUT", "/b", {}, bytes(MB // 2)) == "413"
+        assert ana.status("PUT", "/b", {}, b"x") == "201"
+        daemon.change()
+        assert ana.status("PUT", "/c", {}, bytes(MB // 2)) == "201"
+
+
+def test_places_and_paces_change_while_it_runs(store: Path) -> None:
+    """Also for who has one: a body that would take minutes ends when it may."""
+    with Changing(store) as daemon, ThreadPoolExecutor() as threads:
+        daemon.start()
+        nobody = Asker(daemon, None)
+        daemon.change(uploads_each=1, rate_each="20 kB/s", rate="20 kB/s")
+        slow = threads.submit(nobody.status, "PUT", "/slow", {}, bytes(3 * MB))
+        assert daemon.settles(lambda: nobody.status("PUT", "/x", {}, b"x") == "429")
+        daemon.change(rate_each="1 GB/s", rate="20 kB/s", requests_each=1)
+        assert daemon.settles(lambda: nobody.status("GET", "/-/info") == "429")
+        assert slow.running()
+        daemon.change(connections_each=1)
+        assert slow.result(60) == "201"
+        assert daemon.settles(lambda: answered(daemon))
+        with closing(socket.create_connection(daemon.address)) as first:
+            first.sendall(b"GET /-/info HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert first.recv(12) == b"HTTP/1.1 200"
+            with closing(socket.create_connection(daemon.address, timeout=60)) as second:
+                assert second.recv(1) == b""
+            daemon.change()
+            assert nobody.status("PUT", "/x", {}, b"x") == "201"
+        assert "Traceback" not in daemon.log, daemon.log
+
+
+# --- the least pace -------------------------------------------------------------------------------
+
+SHORT: Final = (
+    "import sys; from uploadd.cli import main; from uploadd.serve import pace;"
+    "pace.PACE_SECONDS = 0.2; sys.argv = sys.argv[3:]; sys.exit(main())"
+)
+"""Runs the daemon, for which a minute is over soon."""
+
+
+def trickle(daemon: Daemon, request: bytes) -> bytes:
+    """Say *request*, and a byte of its body now and then, until there is an answer."""
+    with closing(socket.create_connection(daemon.address, timeout=60)) as connection:
+        connection.sendall(request)
+        heard = False
+        while not heard:
+            connection.sendall(b"1\r\nx\r\n" if b"chunked" in request else b"x")
+            heard = bool(select.select([connection], [], [], 0.02)[0])
+        return connection.recv(65536)
+
+
+@pytest.mark.parametrize("framing", [b"Transfer-Encoding: chunked", b"Content-Length: 1000000"])
+def test_a_body_that_only_trickles_is_given_up(store: Path, framing: bytes) -> None:
+    """Read by us or by the kernel; what came is kept, and who hurries on from there gets through.
+
+    What cannot be resumed is thrown away.
+    """
+    under = (sys.executable, "-c", SHORT)
+    with Daemon(store, "--set", "limits.min_rate=1 MB/s", under=under) as daemon:
+        daemon.start()
+        nobody = Asker(daemon, None)
+        answer = nobody.ask("POST", "/files/", TUS | {"Upload-Length": "1000000"})
+        path = answer.getheader("Location") or ""
+        lines = [f"{name}: {value}".encode() for name, value in CHUNK.items()]
+        patch = {"method": b"PATCH", "target": path.encode(), "host": b"localhost"}
+        heard = trickle(daemon, wire.head(*lines, b"Upload-Offset: 0", framing, **patch))
+        assert heard.startswith(b"HTTP/1.1 408 ")
+        assert b'"code": "too-slow"' in heard
+        at = int(nobody.ask("HEAD", path, TUS).getheader("Upload-Offset") or 0)
+        assert at > 0
+        rest = CHUNK | {"Upload-Offset": str(at)}
+        assert nobody.status("PATCH", path, rest, bytes(MB - at)) == "204"
+
+        put = wire.head(framing, method=b"PUT", target=b"/slow", host=b"localhost")
+        assert trickle(daemon, put).startswith(b"HTTP/1.1 408 ")
+        line = f"Content-Type: {FORM['Content-Type']}".encode()
+        post = wire.head(line, framing, method=b"POST", host=b"localhost")
+        begins = form(b"")[:-9]
+        begins = b"%x\r\n%b\r\n" % (len(begins), begins) if b"chunked" in framing else begins
+        assert trickle(daemon, post + begins).startswith(b"HTTP/1.1 408 ")
+        assert not (store / "slow").exists()
+        assert not (store / "a").exists()
+        assert "Traceback" not in daemon.log, daemon.log
+
+
+# --- who is counted -------------------------------------------------------------------------------
+
+
+def test_what_a_peer_says_of_itself_counts_for_nothing(store: Path) -> None:
+    """Only behind a proxy of ours, and then what that proxy has said, which is the last.
+
+    No host that a peer invents gets into what it is told.
+    """
+    invented = {"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"}
+    with start(store, requests_each=5) as daemon:
+        daemon.start()
+        nobody = Asker(daemon, None)
+        lies = [{"X-Forwarded-For": f"192.0.2.{n}", "X-Real-IP": f"192.0.2.{n}"} for n in range(30)]
+        assert "429" in {nobody.status("GET", "/-/info", lie) for lie in lies}
+    proxy = ("--set", "server.proxies=127.0.0.1")
+    with Daemon(store, "--set", "limits.requests_each=5", *proxy) as daemon:
+        daemon.start()
+        nobody = Asker(daemon, None)
+        assert {nobody.status("GET", "/-/info", lie) for lie in lies} == {"200"}
+        same = [{"X-Forwarded-For": f"192.0.2.{n}, 198.51.100.7"} for n in range(30)]
+        assert "429" in {nobody.status("GET", "/-/info", lie) for lie in same}
+        created = nobody.ask("POST", "/files/", TUS | {"Upload-Length": "2"} | lies[0] | invented)
+        assert (created.getheader("Location") or "").startswith("/files/")
+        put = nobody.ask("PUT", "/x", lies[1] | invented, b"x")
+        assert b"evil" not in put.said  # type: ignore[attr-defined]
+        assert put.status == 201

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -155,12 +157,40 @@ def test_who_interrupts_a_start_is_shown_no_traceback(tmp_path: Path) -> None:
         assert "Traceback" not in daemon.log
 
 
-def test_without_a_file_a_hangup_ends_it(tmp_path: Path) -> None:
-    """As it does every program whose terminal is closed."""
+def test_without_a_file_a_reload_changes_nothing_and_ends_nothing(tmp_path: Path) -> None:
+    """But says so: who edits a file that does not count learns it."""
     with Daemon(tmp_path / "store") as daemon:
         daemon.start()
         daemon.signal(signal.SIGHUP)
-        assert daemon.wait() == -signal.SIGHUP
+        told = "the configuration was read again (there is no file): nothing has changed"
+        assert daemon.settles(lambda: told in daemon.log)
+        assert get(daemon, "localhost") == 200
+        assert daemon.terminate() == 0
+
+
+OWNING: Final = (
+    "import fcntl, os, sys, termios; os.setsid();"
+    "fcntl.ioctl(int(sys.argv[1]), termios.TIOCSCTTY, 0); os.execvp(sys.argv[2], sys.argv[2:])"
+)
+"""Runs its arguments in a session of their own, whose terminal is the first of them."""
+
+
+@pytest.mark.parametrize("nohup", [False, True])
+def test_a_daemon_goes_with_its_terminal(tmp_path: Path, nohup: bool) -> None:
+    """In peace, when that is closed; not when it was told not to."""
+    ours, its = os.openpty()
+    under = (*(["nohup"] if nohup else []), sys.executable, "-c", OWNING, str(its))
+    with Daemon(tmp_path / "store", under=under, inherits=[its]) as daemon:
+        daemon.start()
+        os.close(its)
+        daemon.signal(signal.SIGHUP)
+        assert daemon.settles(lambda: "nothing has changed" in daemon.log)
+        os.close(ours)
+        if nohup:
+            assert daemon.settles(lambda: daemon.log.count("nothing has changed") == 2)
+            assert daemon.terminate() == 0
+        assert daemon.wait() == 0 if not nohup else not daemon.alive
+        assert ("the terminal is closed" in daemon.log) is not nohup
 
 
 # --- sockets ------------------------------------------------------------------------------------

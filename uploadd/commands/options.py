@@ -49,11 +49,6 @@ def configuration(args: argparse.Namespace) -> Loaded[Config]:
     return read_config(_file(args), args.sets, flags, environment=os.environ)
 
 
-def is_quick(args: argparse.Namespace) -> bool:
-    """Whether a folder was named and no file: then no file has a say, now or later."""
-    return args.dir is not None and args.config is None
-
-
 def _file(args: argparse.Namespace) -> Path | None:
     return config_file(args.config, getattr(args, "dir", None))
 

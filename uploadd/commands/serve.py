@@ -16,7 +16,7 @@ from typing import TypeVar
 import trio
 
 from uploadd import __version__, lines
-from uploadd.commands.options import add_options, configuration, is_quick, tell
+from uploadd.commands.options import add_options, configuration, tell
 from uploadd.config import Config, ConfigError, Loaded
 from uploadd.daemon import serve
 from uploadd.listening import CannotStart
@@ -41,7 +41,7 @@ def _serve(args: argparse.Namespace) -> int:
         print("which folder?\n→ uploadd serve DIR", file=sys.stderr)
         return os.EX_USAGE
     with _logging(config.log.level.upper(), config.log.format):
-        return _run(loaded, None if is_quick(args) else partial(configuration, args))
+        return _run(loaded, partial(configuration, args))
 
 
 @contextmanager
@@ -73,7 +73,7 @@ class _ToTheThread(QueueHandler):
         return record
 
 
-def _run(loaded: Loaded[Config], read: Callable[[], Loaded[Config]] | None) -> int:
+def _run(loaded: Loaded[Config], read: Callable[[], Loaded[Config]]) -> int:
     code, config = os.EX_OK, loaded.config
     try:
         trio.run(partial(serve, config, on_ready=partial(_ready, config), read=read))

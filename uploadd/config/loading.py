@@ -33,6 +33,8 @@ class Loaded(Generic[C]):
 
     config: C
     written: Mapping[tuple[str, ...], Written]
+    files: tuple[str, ...] = ()
+    """Names of the files that were read."""
 
 
 def load(
@@ -47,7 +49,7 @@ def load(
     """
     loaded = settle(Config, sources, read_file=read_file)
     _check(loaded.config, loaded.written)
-    return loaded
+    return dataclasses.replace(loaded, files=tuple(name for name, _ in sources.files))
 
 
 def _check(config: Config, written: Mapping[tuple[str, ...], Written]) -> None:

@@ -61,7 +61,9 @@ class NoSpace(StoreError):
     """The disk, quota or file size limit is exhausted; the upload goes on when there is room."""
 
     code = "no-space"
-    default_hint = "free space and resume: nothing that was acknowledged is lost"
+    default_hint = (
+        "free space on the server (uploadd gc) and resume: nothing that was acknowledged is lost"
+    )
 
 
 class NotWritable(StoreError):

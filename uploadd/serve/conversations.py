@@ -69,6 +69,7 @@ class Conversations:
     def adopt(self, rules: Rules) -> None:
         """Go by *rules* from the next exchange on."""
         self._rules = rules
+        self._verbs.adopt(rules.measures)
         self._resumable.adopt(rules)
         self._api.adopt(rules)
 

@@ -34,7 +34,7 @@ class Pace:
             if self._count < self._least * seconds:
                 raise errors.TooSlow(
                     f"the body came with {self._count / seconds:.0f} bytes a second",
-                    hint=f"at least {self._least} a second; what came is kept, and can be resumed",
+                    hint=f"at least {self._least} a second; what can be resumed keeps what came",
                 )
             self._began, self._count = trio.current_time(), 0
 

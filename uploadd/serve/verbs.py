@@ -45,6 +45,10 @@ class Verbs:
         self._uploads, self._budget, self._access = uploads, budget, access
         self._measures = measures
 
+    def adopt(self, measures: Measures | None) -> None:
+        """Count by *measures* from the next body on."""
+        self._measures = measures
+
     async def create(
         self,
         exchange: Exchange,

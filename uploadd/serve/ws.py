@@ -212,13 +212,12 @@ class Session:
             self.fail(error)
             return
         nameless = self.who.claims is None
-        quota = self.uploads.quota
         self.machine.welcome(
             self.id,
             self._version,
             self._rules.durability,
             anonymous=nameless,
-            left=None if quota is None else quota.left(self.who.owner),
+            left=self.uploads.quota.left(self.who.owner),
         )
         self._watching.open()
 

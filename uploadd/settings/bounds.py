@@ -30,11 +30,13 @@ class Limits:
         "none",
         "Bytes that one owner may have here, reserved when an upload begins and free again when it"
         " is gone. All who come without a token are one owner.",
+        reloads=True,
     )
     max_uploads: int | None = setting(
         optional(count(most=10**12)),
         "none",
         "Uploads that one owner may have here, complete ones included.",
+        reloads=True,
     )
     types: tuple[str, ...] = setting(
         many(MEDIA_TYPE),
@@ -44,28 +46,40 @@ class Limits:
         reloads=True,
     )
     uploads_each: int | None = setting(
-        optional(count()), "none", "Uploads that one owner, or one address, may send at one time."
+        optional(count()),
+        "none",
+        "Uploads that one owner, or one address, may send at one time.",
+        reloads=True,
     )
     sessions_each: int | None = setting(
-        optional(count()), "none", "WebSocket sessions of one owner, or one address, at one time."
+        optional(count()),
+        "none",
+        "WebSocket sessions of one owner, or one address, at one time.",
+        reloads=True,
     )
     connections_each: int | None = setting(
         optional(count()),
         "none",
         "Connections of one address (of IPv6 its /64); the excess is closed at once. A proxy is one"
         " address.",
+        reloads=True,
     )
     requests_each: int | None = setting(
         optional(count()),
         "none",
         "Requests a second from one address, and uploads that are begun in sessions; as many may"
         " come at once.",
+        reloads=True,
     )
     rate: int | None = setting(
-        optional(RATE), "none", "Bytes a second of all uploads together, shared fairly among them."
+        optional(RATE),
+        "none",
+        "Bytes a second of all uploads together, shared fairly among them. A rate where there was"
+        " none is for uploads that begin then.",
+        reloads=True,
     )
     rate_each: int | None = setting(
-        optional(RATE), "none", "Bytes a second of one owner, and of one address."
+        optional(RATE), "none", "Bytes a second of one owner, and of one address.", reloads=True
     )
     min_rate: int = setting(
         RATE,
