@@ -67,9 +67,17 @@ def probe(root: str) -> None:
 def check_remembered(root: str) -> None:
     """Raises CannotStart for unfinished uploads without a ledger: all of them would be removed.
 
-    A ledger is there, durably, before the first of them.
+    A ledger is there, durably, before the first of them.  Where it was not closed its log is
+    there, too, before the index of that log, and goes after it.
     """
     ledger, growing = Path(root, STATE, LEDGER), Path(root, STATE, "growing")
+    log, index = Path(f"{ledger}-wal"), Path(f"{ledger}-shm")
+    if index.exists() and not log.exists():
+        raise CannotStart(
+            f"{log} is gone, and with it the newest of what was acknowledged",
+            f"restore it from a copy; or give that up: rm {shlex.quote(str(index))}",
+            os.EX_DATAERR,
+        )
     if ledger.exists() and ledger.stat().st_size:
         return
     if growing.is_dir() and (found := sum(1 for _ in growing.iterdir())):
@@ -92,12 +100,18 @@ def not_writable(root: str, error: OSError) -> CannotStart:
         reason = error.strerror or str(error)
         hint = f"name a folder, without a file called {STATE} in it"
         return CannotStart(f"cannot write to {root}: {reason}", hint, os.EX_NOPERM)
-    reason = "the file system is read-only" if error.errno == errno.EROFS else _whose(root)
+    unit = f"\n(or the unit lacks ReadWritePaths={path}: systemctl edit uploadd)"
+    if error.errno == errno.EROFS:
+        return CannotStart(
+            f"cannot write to {root}: the file system is read-only, running as {user}",
+            f'dmesg, which tells why; sudo mount -o remount,rw "$(stat -c %m {path})"{unit}',
+            os.EX_NOPERM,
+            setting="storage.dir",
+        )
     group = _group(os.getegid())
     return CannotStart(
-        f"cannot write to {root}: {reason}, running as {user}",
-        f"sudo install -d -o {user} -g {group} -m 0750 {path}\n"
-        f"(or the unit lacks ReadWritePaths={path}: systemctl edit uploadd)",
+        f"cannot write to {root}: {_whose(root)}, running as {user}",
+        f"sudo install -d -o {user} -g {group} -m 0750 {path}{unit}",
         os.EX_NOPERM,
         setting="storage.dir",
     )

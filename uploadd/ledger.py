@@ -56,6 +56,7 @@ class Ledger:
         except sqlite3.Error as error:
             raise cannot_open(path, error) from error
         self._load_ballast()
+        self._inode = os.stat(path).st_ino
         sync_folder(os.path.dirname(path) or ".")
 
     def _open(self, *, durable: bool) -> None:
@@ -85,7 +86,21 @@ class Ledger:
             if not found_no_room(error):
                 raise MediumFailed(f"the ledger failed: {error}") from error
             self._transact_on_full_disk(entries)
-        self._checkpoint()
+        self._checkpoint(self._logged())
+
+    def _logged(self) -> int:
+        """Bytes of the log.  Raises MediumFailed when the files have lost their names.
+
+        SQLite writes on to such files, and all of it would go with us.
+        """
+        try:
+            log = os.stat(self._path + "-wal")
+            there = os.stat(self._path).st_ino == self._inode
+        except OSError:
+            there = False
+        if not there:
+            raise MediumFailed(f"the ledger {self._path} was removed or replaced while it was used")
+        return log.st_size
 
     def _transact(self, job: Callable[[sqlite3.Connection], T]) -> T:
         db = self._writer
@@ -126,17 +141,17 @@ class Ledger:
 
         return await self._in_thread(self._write_limit, change)
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, logged: int) -> None:
         """Between batches, when the log has grown: nobody waits for it but the next batch."""
-        with suppress(FileNotFoundError):
-            if os.stat(self._path + "-wal").st_size > CHECKPOINT_PAGES * 4096:
-                try:
-                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                except sqlite3.Error as error:
-                    if not found_no_room(error):
-                        raise MediumFailed(f"the ledger failed: {error}") from error
-                else:
-                    self._load_ballast()
+        if logged <= CHECKPOINT_PAGES * 4096:
+            return
+        try:
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            if not found_no_room(error):
+                raise MediumFailed(f"the ledger failed: {error}") from error
+        else:
+            self._load_ballast()
 
     def _load_ballast(self) -> None:
         """Keep a mebibyte aside while there is room for it."""

@@ -119,8 +119,8 @@ def test_a_misspelt_key_is_shown_in_its_line_with_the_right_one(tmp_path: Path) 
     assert not (tmp_path / "store").exists()
 
 
-def unfinished(folder: Path) -> None:
-    """Leave an upload in *folder* that is not complete."""
+def unfinished(folder: Path, *, killed: bool) -> None:
+    """Leave an upload in *folder* that is not complete; by a daemon that was *killed*, or not."""
     with Daemon(folder) as daemon:
         daemon.start()
         connection = HTTPConnection(*daemon.address, timeout=60)
@@ -129,34 +129,37 @@ def unfinished(folder: Path) -> None:
         connection.request("POST", "/files/", b"1234", fields)
         assert connection.getresponse().headers["Upload-Offset"] == "4"
         connection.close()
-        assert daemon.terminate() == 0
+        assert killed or daemon.terminate() == 0
 
 
-@pytest.mark.parametrize("damage", ["gone", "empty", "garbage", "newer"])
+@pytest.mark.parametrize("damage", ["gone", "empty", "garbage", "newer", "log"])
 def test_a_ledger_that_cannot_be_believed_keeps_everything_as_it_is(
     tmp_path: Path, damage: str
 ) -> None:
     """Never silently empty: without it every unfinished upload would be removed."""
     folder = tmp_path / "store"
-    unfinished(folder)
+    unfinished(folder, killed=damage == "log")
     ledger, [growing] = folder / ".uploadd/ledger.db", (folder / ".uploadd/growing").iterdir()
     if damage == "newer":
         db = sqlite3.connect(ledger)
         db.execute("PRAGMA user_version=99")
         db.close()
+    elif damage == "log":
+        Path(f"{ledger}-wal").unlink()
     else:
         ledger.unlink()
         for rest in folder.glob(".uploadd/ledger.db-*"):
             rest.unlink()
         if damage != "gone":
             ledger.write_bytes(b"" if damage == "empty" else b"garbage" * 1000)
-    code = os.EX_DATAERR if damage in ("gone", "empty") else os.EX_NOPERM
+    code = os.EX_DATAERR if damage in ("gone", "empty", "log") else os.EX_NOPERM
     told = said(Daemon(folder), code)
     lost = f"1 unfinished upload in {growing.parent}, and {ledger} is gone or empty\n→ restore"
     assert {
         "gone": lost,
         "empty": lost,
         "garbage": f"cannot open the ledger {ledger}: file is not a database\n→ restore it from",
+        "log": f"{ledger}-wal is gone, and with it the newest of what was acknowledged\n→ restore",
         "newer": ")\n→ install the version that wrote it, or a later one",
     }[damage] in told
     assert growing.read_bytes() == b"1234"

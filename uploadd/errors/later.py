@@ -70,6 +70,10 @@ class NotWritable(StoreError):
     """The medium does not take writes: read-only, removed, or not ours."""
 
     code = "store-not-writable"
+    default_hint = (
+        "whoever runs the server has to look after its disk; then resume: nothing that was "
+        "acknowledged is lost"
+    )
 
 
 class ServerBug(StoreError):
