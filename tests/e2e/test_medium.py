@@ -1,7 +1,8 @@
-"""What becomes of a daemon that runs when its disk, or its folder, goes."""
+"""What becomes of a daemon that runs when its disk fails, or goes."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.daemon import Daemon
+from tests.e2e.faults import Rule, environment
 from tests.e2e.powercut import CannotMount, Disk
 from tests.e2e.rights import CHUNK, TUS, Asker
 from tests.e2e.test_operating import Operated
@@ -96,3 +99,44 @@ def test_a_folder_that_is_removed_ends_the_daemon_before_it_acknowledges(memory:
         assert daemon.wait() == os.EX_IOERR
         assert "was removed or replaced while it was used" in daemon.log
         assert "Traceback" not in daemon.log, daemon.log
+
+
+WRITES = ("pwrite", "pwritev")
+
+
+def test_a_flush_that_fails_is_told_and_what_was_acknowledged_stays(
+    memory: Path, library: Path
+) -> None:
+    """Once, and the next one would seem to work: nothing of what it was for is believed."""
+    store = memory / "store"
+    with Operated(store, *ANYHOW) as daemon:
+        rules = [Rule("fail", 2, 2, ("fdatasync",))]
+        daemon.environment = environment(library, store / ".uploadd" / "growing", rules)
+        daemon.start()
+        asker = Asker(daemon, None)
+        path = half(asker)
+        answer = asker.ask("PATCH", path, CHUNK | {"Upload-Offset": "2"}, b"c")
+        assert (answer.status, answer.getheader("Upload-Offset")) == (500, None)
+        assert b'"code": "store-failed"' in answer.said  # type: ignore[attr-defined]
+        assert asker.ask("HEAD", path, TUS).getheader("Upload-Offset") == "2"
+        assert daemon.number("store_errors_total") == 1
+        assert asker.status("PATCH", path, CHUNK | {"Upload-Offset": "2"}, b"cd") == "204"
+        had = asker.ask("GET", f"/f/{path.rpartition('/')[2]}")
+        assert had.said == b"abcd"  # type: ignore[attr-defined]
+
+
+def test_writes_that_are_short_or_interrupted_are_gone_on_with(memory: Path, library: Path) -> None:
+    """No byte is missing and none is there twice."""
+    store, data = memory / "store", os.urandom(300_000)
+    rules = [Rule("fail", 1, 1, WRITES, errno.EINTR), Rule("short", 2, 1000, WRITES)]
+    added = environment(library, store / ".uploadd" / "growing", rules, memory / "trace")
+    with Daemon(store, environment=added) as daemon:
+        daemon.start()
+        asker = Asker(daemon, None)
+        path = asker.ask("POST", "/files/", TUS | {"Upload-Length": "300000"}).getheader("Location")
+        for at in range(0, len(data), 30_000):
+            fields = CHUNK | {"Upload-Offset": str(at)}
+            assert asker.status("PATCH", path, fields, data[at : at + 30_000]) == "204"
+        had = asker.ask("GET", f"/f/{(path or '').rpartition('/')[2]}")
+        assert had.said == data  # type: ignore[attr-defined]
+        assert (memory / "trace").read_text().count("pwrite") > 20

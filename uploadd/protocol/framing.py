@@ -1,7 +1,7 @@
 """Framing of HTTP/1.1 messages (RFC 9112): where a request ends, and how an answer is written.
 
 The gate (``heads.py``) has judged how the request is framed, so of a body with a declared length
-nothing is left to parse; one that comes in chunks is read by h11.
+nothing is left to parse; one that comes in chunks is read by ``chunks.py``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import h11
-
-from uploadd.errors import BadRequest
+from uploadd.protocol.chunks import Chunks
 from uploadd.protocol.fields import Field, reason
 from uploadd.protocol.heads import Head
 
@@ -32,13 +30,13 @@ class RequestBody:
         self.trailers: Sequence[tuple[bytes, bytes]] = ()
         """Fields behind the last chunk."""
         self._data = b""
-        self._chunks = _chunk_reader(head) if head.chunked else None
+        self._chunks = Chunks() if head.chunked else None
 
     def feed(self, data: bytes) -> None:
         """Add what was read: more of the body, and what may follow it."""
         self.begun = self.begun or self.left != 0
         if self._chunks is not None:
-            self._chunks.receive_data(data)
+            self._chunks.feed(data)
         else:
             self._data += data
 
@@ -56,19 +54,12 @@ class RequestBody:
         self.left -= len(data)
         return data or None
 
-    def _next_of(self, chunks: h11.Connection) -> bytes | None:
-        try:
-            event = chunks.next_event()
-        except h11.RemoteProtocolError as exc:
-            raise BadRequest(f"the body of the request is malformed: {exc}") from exc
-        if isinstance(event, h11.Data):
-            return bytes(event.data)
-        if event is h11.NEED_DATA:
-            return None
-        assert isinstance(event, h11.EndOfMessage), event
-        self.trailers, self.left = list(event.headers), 0
-        self._data, self._chunks = chunks.trailing_data[0], None
-        return b""
+    def _next_of(self, chunks: Chunks) -> bytes | None:
+        data = chunks.next()
+        if data == b"":
+            self.trailers, self.left = chunks.trailers, 0
+            self._data, self._chunks = chunks.leftover, None
+        return data
 
     @property
     def at_hand(self) -> bool:
@@ -85,13 +76,6 @@ class RequestBody:
     def leftover(self) -> bytes:
         """What was fed and follows the body, once that has ended."""
         return self._data
-
-
-def _chunk_reader(head: Head) -> h11.Connection:
-    reader = h11.Connection(h11.SERVER)
-    reader.receive_data(head.raw)
-    reader.next_event()
-    return reader
 
 
 # --- the answer ---------------------------------------------------------------------------------

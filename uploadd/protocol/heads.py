@@ -160,7 +160,7 @@ class HeadGate:
                     return self._finish(self._request)
                 if len(self._fields) == MAX_FIELDS:
                     raise HeadTooLarge(f"more than {MAX_FIELDS} header fields")
-                self._fields.append(_field(line))
+                self._fields.append(field_of(line))
             elif line:
                 self._request = _request_line(line)
             else:
@@ -242,8 +242,8 @@ def _target(method: str, target: str) -> tuple[str, str | None]:
     return (path if path.startswith("/") else "/" + path), match[1]
 
 
-def _field(line: bytes) -> tuple[bytes, bytes]:
-    """Name and value (section 5)."""
+def field_of(line: bytes) -> tuple[bytes, bytes]:
+    """Name and value (section 5) of a line that is not empty.  Raises BadRequest."""
     match = _FIELD_LINE.fullmatch(line)
     if match is None:
         raise BadRequest(_fault(line))
