@@ -120,6 +120,21 @@ def test_the_dialogues_of_the_page_are_of_the_protocol() -> None:
     assert read >= 8
 
 
+def test_every_test_that_the_faults_name_is_there() -> None:
+    """Else the page promises what nobody looks at."""
+    root = DOCS.parent
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (DOCS / "faults.md").read_text("utf-8"))
+    assert len(named) > 50
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if not re.search(
+            rf"^(?:async )?def {name}\(", (root / file).read_text("utf-8"), re.MULTILINE
+        )
+    ]
+    assert missing == []
+
+
 def test_the_command_line_checks_and_rewrites(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
