@@ -7,6 +7,7 @@ the first one ends, nobody may answer it.
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import re
 import socket
@@ -302,6 +303,24 @@ def test_ranges_cost_no_more_than_the_file(nobody: Asker) -> None:
         answer = nobody.ask("GET", f"/f/{id}", {"Range": said})
         assert answer.status == status, said[:40]
         assert status not in (200, 206) or len(answer.said) < 400  # type: ignore[attr-defined]
+
+
+def test_what_is_read_while_it_is_deleted_is_read_to_its_end(daemon: Daemon, nobody: Asker) -> None:
+    """And nobody has it afterwards; nor before it is complete, nor the rest of another file."""
+    assert nobody.status("GET", f"/f/{nobody.begun().rpartition('/')[2]}") == "404"
+    data = bytes(8 << 20)
+    id = str(nobody.ask("PUT", "/large", {}, data).said).split("/f/")[1].split("/")[0]  # type: ignore[attr-defined]
+    other = {"Range": "bytes=1-2", "If-Range": '"of-another-file"'}
+    assert nobody.ask("GET", f"/f/{id}", other).status == 200
+    connection = http.client.HTTPConnection(*daemon.address, timeout=60)
+    with closing(connection):
+        connection.request("GET", f"/f/{id}")
+        answer = connection.getresponse()
+        begun = answer.read(1)
+        assert nobody.status("DELETE", f"/api/upload/{id}") == "204"
+        assert begun + answer.read() == data
+    assert nobody.status("GET", f"/f/{id}") == "404"
+    assert not (daemon.folder / "large").exists()
 
 
 def test_what_is_put_together_is_judged_before_a_byte_is_copied(nobody: Asker) -> None:

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import pytest
 
+from tests import wire
 from tests.e2e.daemon import Daemon
+from tests.e2e.rights import CHUNK, TUS, Asker
 from uploadd.cli import main
 
 
@@ -140,6 +142,34 @@ def test_the_daemon_does_it_by_itself(tmp_path: Path) -> None:
         daemon.kill()
         daemon.start()
         assert status() == 410
+
+
+def test_whoever_is_at_it_keeps_it_while_the_daemon_removes_others(tmp_path: Path) -> None:
+    """A session that says nothing, and a body that stands still."""
+    with Daemon(tmp_path / "served", "--set", "storage.keep_unfinished=1 s") as daemon:
+        daemon.start()
+        nobody, kept, abandoned = Asker(daemon, None), begin(daemon), begin(daemon)
+        slow = http.client.HTTPConnection(*daemon.address, timeout=30)
+        slow.putrequest("PATCH", f"/files/{kept}")
+        for name, value in (CHUNK | {"Upload-Offset": "0", "Content-Length": "9"}).items():
+            slow.putheader(name, value)
+        slow.endheaders(b"half")
+        with nobody.session() as ws:
+            ws.recv()
+            ws.send(json.dumps({"type": "begin", "ref": 1, "name": "b.txt"}))
+            ws.send(wire.chunk(1, 0, b"ab", flush=True))
+            while json.loads(ws.recv()).get("offset") != 2:
+                pass
+            gone = f"/files/{abandoned}"
+            assert daemon.settles(lambda: nobody.status("HEAD", gone, TUS) == "410")
+            ws.send(wire.chunk(1, 2, b"cd", last=True))
+            while (told := json.loads(ws.recv()))["type"] == "ack":
+                pass
+            assert told["type"] == "done"
+        slow.send(b"whole")
+        assert slow.getresponse().status == 204
+        slow.close()
+        assert nobody.status("HEAD", gone, TUS) == "410"
 
 
 def test_a_daemon_that_has_the_folder_and_does_not_answer_keeps_it(tmp_path: Path) -> None:
