@@ -37,12 +37,17 @@ class Journal:
         self._left: dict[str, tuple[str, Path]] = {}  # upload, and who says so
         self._open: Counter[Path] = Counter()  # how many lines of each have not come again
         for path in journals(home):
-            if path.stat().st_mtime < time.time() - KEEP_SECONDS:
-                path.unlink()
-            elif _server(path) == server:
-                for line in lines(path):
-                    self._left[line.known] = (line.upload, path)
+            with suppress(FileNotFoundError):  # its command is through by now
+                self._look(path)
         self._open.update(path for _, path in self._left.values())
+
+    def _look(self, path: Path) -> None:
+        """Take over what is in *path*, if that is to this server; forget it when it is old."""
+        if path.stat().st_mtime < time.time() - KEEP_SECONDS:
+            path.unlink()
+        elif _server(path) == self._server:
+            for line in lines(path):
+                self._left[line.known] = (line.upload, path)
 
     def find(self, known: Known) -> str | None:
         """The upload as which an earlier command stored *known*."""
