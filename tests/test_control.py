@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import stat
 from collections.abc import AsyncIterator, Mapping
@@ -63,6 +64,25 @@ async def test_a_question_has_its_answer(tmp_path: Path) -> None:
         with pytest.raises(control.Refused, match="another version"):
             await ask(deep, "triple")
     assert not (deep / control.NAME).exists()
+
+
+async def test_who_comes_when_there_is_no_descriptor_waits_for_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And does not end the daemon."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with served(tmp_path):
+        with socket.socket(socket.AF_UNIX) as peer:
+            os.close(next_one := os.dup(peer.fileno()))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, hard))
+            try:
+                peer.connect(str(tmp_path / control.NAME))
+                while "cannot accept" not in caplog.text:
+                    await trio.lowlevel.checkpoint()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            peer.sendall(b'{"do": "double", "number": 21}\n')
+            assert await trio.to_thread.run_sync(peer.recv, 100) == b'{"done":42}\n'
 
 
 async def test_without_a_daemon_there_is_nobody_to_ask(tmp_path: Path) -> None:

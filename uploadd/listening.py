@@ -24,8 +24,10 @@ from uploadd.systemd import passed
 log = logging.getLogger("uploadd")
 WINDOW: Final = 2 << 20
 """Bytes of the TCP window of one connection: what the kernel may hold for us unread."""
-SPARE: Final = 64
-"""Descriptors for the ledger, the listeners, and what threads open for a moment."""
+SPARE: Final = 160
+"""Descriptors for the ledger, the listeners, pipes, operators and their commands, and what threads
+open for a moment.
+"""
 PER_CONNECTION: Final = 2
 """Descriptors of a connection: its socket, and a file that it downloads."""
 TELL_INTERVAL: Final = 60.0
