@@ -18,9 +18,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     code = 128 + signal.SIGINT  # as shells call it
     try:
-        code = args.run(args)
+        code = _run(args)
     except* KeyboardInterrupt:
         pass  # whoever has pressed Ctrl-C knows why it ends
+    return code
+
+
+def _run(args: argparse.Namespace) -> int:
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to come
+        return os.EX_OK
     return code
 
 

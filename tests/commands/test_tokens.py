@@ -24,6 +24,11 @@ def test_a_token_is_made_listed_and_revoked(
     id = tokens.id_of(text.strip())
     assert id is not None
     assert text.strip() not in told
+    assert "restart a daemon" in told
+    assert main(["token", "new", "ben", folder]) == 0
+    second, told = capsys.readouterr()
+    assert "restart" not in told
+    assert main(["token", "revoke", str(tokens.id_of(second.strip())), folder]) == 0
     assert main(["token", "ls", folder, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["id"], shown["subject"], shown["scopes"]) == (id, "ana", ["create", "read"])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from uploadd.auth import files
 from uploadd.auth.files import Unusable
-from uploadd.commands.options import add_options, configuration, tell
+from uploadd.commands.options import WHICH, add_options, configuration, tell
 from uploadd.config import Config, ConfigError
 from uploadd.permissions import places_of
 from uploadd.protocol import tickets
@@ -61,7 +61,7 @@ def _make(args: argparse.Namespace, ticket_until: Callable[[int], Ticket]) -> in
         config = configuration(args).config
         ticket = ticket_until(int(time.time() + read_duration(args.expires)))
         if not (config.storage.dir or config.access.link_keys):
-            raise ValueError("which folder?\n→ name the DIR that is served, or --config FILE")
+            raise ValueError(f"which folder?\n→ {WHICH}")
         place = places_of(config).keys
         key = next(iter(files.keys(place)), None) or files.new_key(place)
     except ConfigError as error:

@@ -6,11 +6,17 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from uploadd.config import FLAGS, Config, ConfigError, Loaded
 from uploadd.config.spelling import in_environment
 from uploadd.gathering import config_file, read_config
 from uploadd.settings import SECTIONS
+
+WHICH: Final = (
+    "name the DIR that is served, or --config FILE; or say storage.dir in /etc/uploadd/uploadd.toml"
+)
+"""What to type when nothing says which folder is meant."""
 
 
 def add_options(parser: argparse.ArgumentParser, *, place: str = "DIR") -> None:

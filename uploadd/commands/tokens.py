@@ -12,7 +12,7 @@ import msgspec
 
 from uploadd.auth import files
 from uploadd.auth.files import Unusable
-from uploadd.commands.options import add_options, configuration, tell
+from uploadd.commands.options import WHICH, add_options, configuration, tell
 from uploadd.config import ConfigError
 from uploadd.permissions import places_of
 from uploadd.protocol.dates import format_date
@@ -51,13 +51,14 @@ def folder(args: argparse.Namespace) -> str:
     """Where the tokens lie.  Raises ConfigError, and ValueError where nothing says that."""
     config = configuration(args).config
     if not (config.storage.dir or config.access.tokens):
-        raise ValueError("which folder?\n→ name the DIR that is served, or --config FILE")
+        raise ValueError(f"which folder?\n→ {WHICH}")
     return places_of(config).tokens
 
 
 def _new(args: argparse.Namespace) -> int:
     try:
         place = folder(args)
+        first = not os.path.isdir(place)
         expires = time.time() + read_duration(args.expires) if args.expires else math.inf
         scopes = read_scopes(args.scopes.replace(" ", "").split(",")) if args.scopes else USUAL
         text = files.new_token(place, Claims(check_subject(args.subject), scopes, expires))
@@ -74,6 +75,8 @@ def _new(args: argparse.Namespace) -> int:
         "→ put it into a file, then: uploadd put --token-file FILE …",
         file=sys.stderr,
     )
+    if first:
+        print("→ restart a daemon that asked for no tokens until now", file=sys.stderr)
     return os.EX_OK
 
 

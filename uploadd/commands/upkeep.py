@@ -21,7 +21,7 @@ import trio
 from uploadd import control
 from uploadd.ages import Ages
 from uploadd.chores import chores
-from uploadd.commands.options import add_options, configuration, tell
+from uploadd.commands.options import WHICH, add_options, configuration, tell
 from uploadd.config import Config, ConfigError
 from uploadd.database import connect
 from uploadd.errors import UploadError
@@ -54,16 +54,13 @@ def command(
         try:
             config = configuration(args).config
             if not config.storage.dir:
-                raise Unable("which folder?", "name the DIR that is served", os.EX_USAGE)
+                raise Unable("which folder?", WHICH, os.EX_USAGE)
             return work(args, config)
         except ConfigError as error:
             return tell(error)
         except Unable as error:
             print(error, file=sys.stderr)
             return error.code
-        except BrokenPipeError:  # head has seen enough
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the end
-            return os.EX_OK
 
     add_options(parser)
     parser.set_defaults(run=run)
