@@ -7,18 +7,34 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
 
 from uploadd import __version__
-from uploadd.client import get, put
-from uploadd.commands import check, doctor, gc, hooks, links, serve, settings, tokens, uploads
+
+COMMANDS: Final = {
+    "serve": "commands.serve",
+    "check": "commands.check",
+    "doctor": "commands.doctor",
+    "config": "commands.settings",
+    "token": "commands.tokens",
+    "link": "commands.links",
+    "uploads": "commands.uploads",
+    "hooks": "commands.hooks",
+    "gc": "commands.gc",
+    "verify": "commands.gc",
+    "put": "client.put",
+    "get": "client.get",
+}
+"""Where each is.  Only what is asked for is imported: every start pays for it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``uploadd``; the exit code."""
-    args = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
     code = 128 + signal.SIGINT  # as shells call it
     try:
-        code = _run(args)
+        code = _run(_parser(words).parse_args(words))
     except* KeyboardInterrupt:
         pass  # whoever has pressed Ctrl-C knows why it ends
     return code
@@ -34,23 +50,15 @@ def _run(args: argparse.Namespace) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="uploadd", description="An upload daemon whose acknowledgement means durable."
     )
     parser.add_argument("--version", action="version", version=f"uploadd {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve.add_parser(commands)
-    check.add_parser(commands)
-    doctor.add_parser(commands)
-    settings.add_parser(commands)
-    tokens.add_parser(commands)
-    links.add_parser(commands)
-    uploads.add_parser(commands)
-    hooks.add_parser(commands)
-    gc.add_parsers(commands)
-    put.add_parser(commands)
-    get.add_parser(commands)
+    wanted = [COMMANDS[word] for word in words[:1] if word in COMMANDS]
+    for module in wanted or dict.fromkeys(COMMANDS.values()):
+        import_module(f"uploadd.{module}").add_parser(commands)
     version = commands.add_parser("version", help="say which version this is")
     version.set_defaults(run=_version)
     return parser

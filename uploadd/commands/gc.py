@@ -21,7 +21,7 @@ AT_ONCE = 16
 """Files that are looked at until something is said of them."""
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     gc = commands.add_parser(
         "gc",
         help="remove what has expired; the daemon does so by itself every minute",
