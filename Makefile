@@ -26,8 +26,11 @@ run: $(READY)
 	@mkdir -p incoming
 	@exec $(BIN)/uploadd serve incoming $(ARGS)
 
+# Hundreds of daemons are started: they do not each compile the program, whatever the shell says.
+test soak: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(READY)
-	$(BIN)/pytest -m "not long" -n auto --dist loadfile $(ARGS)
+	$(BIN)/pytest -m "not long" -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 wander: $(READY)
 	$(BIN)/pytest -m "not long" -n auto --dist loadfile --hypothesis-profile wander $(ARGS)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import pytest
 from hypothesis import settings
 
 # No deadline for one example: a busy machine is not a failure, and a hang is found by the
@@ -10,3 +13,11 @@ from hypothesis import settings
 settings.register_profile("uploadd", deadline=None, derandomize=True)
 settings.register_profile("wander", deadline=None, print_blob=True)
 settings.load_profile("uploadd")
+
+LONG: Final = ("e2e", "browser", "peers", "client")
+"""Folders whose files take minutes, for they run other programs."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: the quick ones fill up the end, when the others still run."""
+    items.sort(key=lambda item: item.path.parent.name not in LONG)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
+from urllib.request import Request, urlopen
 
 import pytest
 
 from tests.browser.conftest import Server
 from tests.peers.bodies import END, Cut, How
-from tests.peers.conftest import VERSIONS, MakeFile, TusJsMaker, Tuspy, published
+from tests.peers.conftest import STOPS, VERSIONS, MakeFile, TusJsMaker, Tuspy, published
 from tests.peers.proxy import Proxy
 
 LENGTH: Final = 3_000_000
@@ -22,6 +24,25 @@ PLACES: Final = {
 }
 every_cut = pytest.mark.parametrize("after", PLACES.values(), ids=PLACES)
 every_way = pytest.mark.parametrize("how", ["FIN", "RST"])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One daemon for all: none of them restarts it."""
+    with Server(tmp_path_factory.mktemp("store"), *STOPS) as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def daemon(server: Server) -> Iterator[Server]:
+    """The same, with nothing stored."""
+    yield server
+    for id in server.unfinished():
+        with urlopen(Request(f"{server.url}/api/upload/{id}", method="DELETE")):
+            pass
+    for name in server.sizes():
+        (server.dir / name).unlink()
 
 
 def check(daemon: Server, proxy: Proxy, content: bytes) -> None:

@@ -85,7 +85,7 @@ def id_of(target: bytes) -> str:
 
 
 @given(st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @virtual
 async def test_cut_anywhere_it_goes_on_where_it_is_told(data: st.DataObject) -> None:
     """In tus and in the IETF's words in turn; what had arrived is not sent again."""
