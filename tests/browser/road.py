@@ -38,6 +38,8 @@ class Road:
         """Bytes in a second from browsers."""
         self.limit: int | None = None
         """Bytes from browsers that pass in all; what follows waits."""
+        self.each: int | None = None
+        """Bytes from browsers that pass on one connection."""
         self._counting = threading.Lock()
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -53,7 +55,7 @@ class Road:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.silent, self.limit = False, None
+        self.silent, self.limit, self.each = False, None, None
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -87,12 +89,14 @@ class Road:
                 thread.start()
 
     def _pass(self, source: socket.socket, sink: socket.socket, up: bool) -> None:
+        passed = 0
         with suppress(OSError):
             while data := source.recv(BLOCK):
                 if up and self.swallows and data.startswith(b"GET /-/ws"):
                     continue
-                for part in self._upwards(data) if up else self._downwards(data):
+                for part in self._upwards(data, passed) if up else self._downwards(data):
                     sink.sendall(part)
+                passed += len(data)
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -105,12 +109,13 @@ class Road:
             time.sleep(TURN)
         yield data
 
-    def _upwards(self, data: bytes) -> Iterator[bytes]:
-        """Yields *data* as it may pass: in parts, so that not one byte is beyond the limit."""
+    def _upwards(self, data: bytes, passed: int) -> Iterator[bytes]:
+        """Yields *data* as it may pass: in parts, so that not one byte is beyond the limits."""
         while data:
             with self._counting:
-                room = self._room(len(data))
+                room = self._room(len(data), passed)
                 self.up += room
+            passed += room
             if not room:
                 time.sleep(TURN)
                 continue
@@ -121,8 +126,11 @@ class Road:
                 part = _UPGRADE.sub(b"", part)
             yield part
 
-    def _room(self, wanted: int) -> int:
-        """How many of *wanted* bytes may go up now."""
+    def _room(self, wanted: int, passed: int) -> int:
+        """How many of *wanted* bytes may go up now, on a connection by which *passed* have gone."""
         if self.silent:
             return 0
-        return wanted if (limit := self.limit) is None else max(0, min(wanted, limit - self.up))
+        for limit, gone in ((self.limit, self.up), (self.each, passed)):
+            if limit is not None:
+                wanted = max(0, min(wanted, limit - gone))
+        return wanted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -188,14 +189,17 @@ def test_200_mb_survive_kill_9_half_way(
 
 def test_a_restart_is_a_pause(daemon: Server, road: Road, enter: Enter, tmp_path: Path) -> None:
     """The daemon says that it restarts, and so does the upload."""
-    road.rate = 20 * MIB
+    road.limit = 4 * MIB
     file = big(tmp_path, 24 * MIB)
     page = enter(road.url, file)
-    page.evaluate("send()")
-    stored_half(page, 4 * MIB)
-    daemon.stop()
+    with page.expect_websocket() as opened:
+        page.evaluate("send()")
+    stored_half(page, 2 * MIB)
+    with opened.value.expect_event("framereceived", lambda said: '"drain"' in str(said)):
+        daemon.signal(signal.SIGTERM)
+    road.limit = None
+    daemon.wait()
     until(page, "p.phase === 'retrying'")
-    road.rate = None
     daemon.start()
     assert page.evaluate("outcome()")["length"] == 24 * MIB
     assert "restarting" in [one.get("code") for one in page.evaluate("seen")]
@@ -208,14 +212,15 @@ def test_a_restart_is_a_pause(daemon: Server, road: Road, enter: Enter, tmp_path
 def test_after_a_reload_it_goes_on_with_the_same_file(
     daemon: Server, road: Road, enter: Enter, tmp_path: Path
 ) -> None:
-    """Less than 32 MiB are sent twice; another file is refused."""
-    road.rate = 40 * MIB
-    file, other = big(tmp_path, 64 * MIB), big(tmp_path, MIB, "other.bin")
+    """What is stored is not sent again; another file is refused."""
+    road.each = 12 * MIB
+    file, other = big(tmp_path, 24 * MIB), big(tmp_path, MIB, "other.bin")
     page = enter(road.url, file)
     page.evaluate("send()")
-    stored_half(page, 32 * MIB)
+    stored_half(page, 8 * MIB)
     seen = page.evaluate("upload.progress.stored")
     page.reload()
+    road.each = None  # nothing is sent without the file
     prepare(page, file, other)
     found = page.evaluate(
         """async () => {
@@ -228,11 +233,10 @@ def test_after_a_reload_it_goes_on_with_the_same_file(
     assert found[1]["stored"] >= seen  # written down when the page went
     refused = page.evaluate("upload.provide(input.files[1]).catch(({code}) => code)")
     assert refused == "other-file"
-    road.rate = None
     page.evaluate("upload.provide(input.files[0])")
-    assert page.evaluate("outcome()")["length"] == 64 * MIB
+    assert page.evaluate("outcome()")["length"] == 24 * MIB
     assert (daemon.dir / file.name).read_bytes() == file.read_bytes()
-    assert 64 * MIB < road.up < 96 * MIB
+    assert 24 * MIB < road.up < 32 * MIB
     assert page.evaluate("new Uploader().restore()") == []
 
 
@@ -240,8 +244,8 @@ def test_a_file_chosen_again_goes_on_without_being_asked_for(
     daemon: Server, road: Road, enter: Enter, tmp_path: Path
 ) -> None:
     """Whether it was restored before or not."""
-    road.rate = 20 * MIB
-    file = big(tmp_path, 64 * MIB)
+    road.each = 8 * MIB
+    file = big(tmp_path, 32 * MIB)
     page = enter(road.url, file)
     page.evaluate("send()")
     stored_half(page, 4 * MIB)
@@ -250,15 +254,15 @@ def test_a_file_chosen_again_goes_on_without_being_asked_for(
     page.evaluate("send()")
     stored_half(page, 10 * MIB)
     page.reload()
+    road.each = None
     prepare(page, file)
-    road.rate = None
     same = page.evaluate(
         "async () => { [window.one] = await uploader().restore(); send(); return one === upload }"
     )
     assert same
-    assert page.evaluate("outcome()")["length"] == 64 * MIB
-    assert daemon.sizes() == {"big.bin": 64 * MIB}
-    assert road.up < 96 * MIB
+    assert page.evaluate("outcome()")["length"] == 32 * MIB
+    assert daemon.sizes() == {"big.bin": 32 * MIB}
+    assert road.up < 48 * MIB
 
 
 def test_what_is_restored_comes_in_the_order_in_which_it_was_added(
@@ -282,7 +286,7 @@ def test_what_is_restored_comes_in_the_order_in_which_it_was_added(
 
 def test_with_a_handle_nobody_is_asked(daemon: Server, road: Road, enter: Enter) -> None:
     """The browser remembers where the file is, and may read it."""
-    road.rate = 20 * MIB
+    road.each = 12 * MIB
     page = enter(road.url)
     page.evaluate(
         """async () => {
@@ -296,8 +300,8 @@ def test_with_a_handle_nobody_is_asked(daemon: Server, road: Road, enter: Enter)
     )
     stored_half(page, 8 * MIB)
     page.reload()
+    road.each = None
     prepare(page)
-    road.rate = None
     page.evaluate("async () => { watch((await uploader().restore())[0]) }")
     assert page.evaluate("upload.reopens")
     assert page.evaluate("outcome()")["length"] == 30 * MIB
@@ -311,7 +315,7 @@ def test_what_another_tab_carries_is_not_restored(
     daemon: Server, road: Road, enter: Enter, tmp_path: Path
 ) -> None:
     """Only when that tab is gone."""
-    road.rate = MIB
+    road.each = 4 * MIB
     file = big(tmp_path, 8 * MIB)
     first = enter(road.url, file)
     first.evaluate("send()")
@@ -322,7 +326,7 @@ def test_what_another_tab_carries_is_not_restored(
     assert second.evaluate("uploader().restore()") == []
     first.close()
     second.evaluate("async () => { let one; while (!one) [one] = await up.restore(); watch(one) }")
-    road.rate = None
+    road.each = None
     second.evaluate("upload.provide(input.files[0])")
     assert second.evaluate("outcome()")["length"] == 8 * MIB
 
@@ -362,7 +366,7 @@ def test_a_network_that_dies_in_silence_is_noticed_when_the_browser_knows(
     road: Road, enter: Enter, tmp_path: Path
 ) -> None:
     """The connection ends nowhere, and no answer comes: it is offline, then goes on."""
-    road.rate = 10 * MIB
+    road.limit = 8 * MIB
     page = enter(road.url, big(tmp_path, 16 * MIB))
     page.clock.install()
     page.evaluate("send()")
@@ -372,7 +376,7 @@ def test_a_network_that_dies_in_silence_is_noticed_when_the_browser_knows(
     page.clock.run_for(12_000)
     until(page, "p.phase === 'offline'")
     assert page.evaluate("up.connection.state") == "offline"
-    road.rate, road.silent = None, False
+    road.limit, road.silent = None, False
     page.clock.resume()
     page.context.set_offline(False)
     assert page.evaluate("outcome()")["length"] == 16 * MIB
@@ -381,7 +385,7 @@ def test_a_network_that_dies_in_silence_is_noticed_when_the_browser_knows(
 
 def test_a_connection_that_died_is_noticed(road: Road, enter: Enter, tmp_path: Path) -> None:
     """Nobody says so: no answer comes where one is owed."""
-    road.rate = 10 * MIB
+    road.limit = 8 * MIB
     page = enter(road.url, big(tmp_path, 16 * MIB))
     page.clock.install()
     page.evaluate("send()")
@@ -394,7 +398,7 @@ def test_a_connection_that_died_is_noticed(road: Road, enter: Enter, tmp_path: P
         "retrying",
         "connection-lost",
     ]
-    road.rate, road.silent = None, False
+    road.limit, road.silent = None, False
     page.clock.resume()
     assert page.evaluate("outcome()")["length"] == 16 * MIB
 
@@ -435,7 +439,7 @@ def test_a_server_that_takes_nothing_fills_no_memory(
 ) -> None:
     """Two slices are read, and little waits in the browser's buffer."""
     page = enter(road.url, big(tmp_path, 64 * MIB))
-    road.rate = 24 * MIB  # or it is through before it can be held
+    road.limit = 32 * MIB
     page.evaluate(
         """() => {
         window.read = window.handed = window.most = 0;
@@ -456,7 +460,7 @@ def test_a_server_that_takes_nothing_fills_no_memory(
     )
     assert page.evaluate("socket.bufferedAmount") <= 5 * MIB
     assert page.evaluate("read - handed") <= 16 * MIB
-    road.rate, road.silent = None, False
+    road.limit, road.silent = None, False
     assert page.evaluate("outcome()")["length"] == 64 * MIB
     assert page.evaluate("most") <= 24 * MIB  # two, and one that was just used up
 
@@ -685,7 +689,7 @@ def test_a_file_that_changes_is_not_sent_on(
     road: Road, daemon: Server, enter: Enter, tmp_path: Path
 ) -> None:
     """It would be neither the old one nor the new."""
-    road.rate = 8 * MIB
+    road.limit = 8 * MIB
     file = big(tmp_path, 64 * MIB)
     page = enter(road.url, file)
     with page.expect_websocket() as opened:
@@ -693,6 +697,7 @@ def test_a_file_that_changes_is_not_sent_on(
     stored_half(page, MIB)
     with file.open("r+b") as changed:
         changed.write(b"changed")
+    road.limit = None
     assert page.evaluate("outcome()")["code"] == "file-changed"
     opened.value.wait_for_event("framereceived")  # what was on its way is still acknowledged
     assert page.evaluate("upload.progress.reason.code") == "file-changed"
@@ -706,11 +711,12 @@ def test_a_file_that_changes_is_not_sent_on(
 
 def test_paused_nothing_moves(road: Road, enter: Enter, tmp_path: Path) -> None:
     """And another file has its turn meanwhile."""
-    road.rate = 20 * MIB
+    road.limit = 8 * MIB
     page = enter(road.url, big(tmp_path, 32 * MIB))
     page.evaluate("() => { uploader({jobs: 1}); send() }")
     stored_half(page, 4 * MIB)
     page.evaluate("upload.pause()")
+    road.limit = None
     page.evaluate("up.upload(made('b.txt', 10)).then(({length}) => length)")
     page.wait_for_function(
         """() => { const was = window.was; window.was = upload.progress.stored;
@@ -720,7 +726,6 @@ def test_paused_nothing_moves(road: Road, enter: Enter, tmp_path: Path) -> None:
     at = page.evaluate("told(upload.progress)")
     assert (at["phase"], at["speed"]) == ("paused", 0)
     assert at["stored"] < 32 * MIB
-    road.rate = None
     page.evaluate("upload.resume()")
     assert page.evaluate("outcome()")["length"] == 32 * MIB
     assert phases(page)[-1] == "done"
@@ -730,12 +735,13 @@ def test_cancelled_it_is_deleted_over_there(
     road: Road, daemon: Server, enter: Enter, tmp_path: Path
 ) -> None:
     """The promise keeps until the server has said so."""
-    road.rate = 20 * MIB
+    road.limit = 8 * MIB
     page = enter(road.url, big(tmp_path, 64 * MIB))
     page.evaluate("send()")
     stored_half(page, 2 * MIB)
     assert len(daemon.unfinished()) == 1
     assert page.evaluate("() => { upload.cancel(); return upload.progress.phase }") == "cancelling"
+    road.limit = None
     assert page.evaluate("outcome()")["code"] == "cancelled"
     assert page.evaluate("upload.progress.phase") == "cancelled"
     assert daemon.settles(lambda: daemon.unfinished() == [], 5)
@@ -766,7 +772,7 @@ def test_an_aborted_upload_is_let_go_and_kept(
     road: Road, daemon: Server, enter: Enter, tmp_path: Path
 ) -> None:
     """Its signal is not a cancel: it can be resumed."""
-    road.rate = 20 * MIB
+    road.limit = 8 * MIB
     page = enter(road.url, big(tmp_path, 24 * MIB))
     page.evaluate(
         "() => { window.control = new AbortController(); send({signal: control.signal}) }"
@@ -775,7 +781,7 @@ def test_an_aborted_upload_is_let_go_and_kept(
     page.evaluate("control.abort()")
     assert page.evaluate("outcome()")["code"] == "aborted"
     assert len(daemon.unfinished()) == 1
-    road.rate = None
+    road.limit = None
     page.evaluate("upload.resume()")
     assert page.evaluate("outcome()")["length"] == 24 * MIB
     assert daemon.settles(lambda: daemon.unfinished() == [], 10)
