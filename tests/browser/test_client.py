@@ -168,20 +168,21 @@ def test_small_files_do_not_wait_for_each_other(daemon: Server, enter: Enter) ->
 # --- restarts ------------------------------------------------------------------------------------
 
 
-def test_200_mb_survive_kill_9_half_way(
-    daemon: Server, road: Road, enter: Enter, tmp_path: Path
+@pytest.mark.parametrize("size", [48, pytest.param(200, marks=pytest.mark.long)])
+def test_so_many_mib_survive_kill_9_half_way(
+    daemon: Server, road: Road, enter: Enter, tmp_path: Path, size: int
 ) -> None:
     """It goes on by itself, from where the daemon had it."""
-    road.limit = 100 * MIB
-    file = big(tmp_path, 200 * MIB)
+    road.limit = size // 2 * MIB
+    file = big(tmp_path, size * MIB)
     page = enter(road.url, file)
     page.evaluate("send()")
-    stored_half(page, 90 * MIB)
+    stored_half(page, size * 2 // 5 * MIB)
     daemon.kill()
     until(page, "p.phase === 'retrying'")
     road.limit = None
     daemon.start()
-    assert page.evaluate("outcome()")["length"] == 200 * MIB
+    assert page.evaluate("outcome()")["length"] == size * MIB
     assert (daemon.dir / file.name).read_bytes() == file.read_bytes()
     stored = [one["stored"] for one in page.evaluate("seen")]
     assert stored == sorted(stored)
