@@ -209,7 +209,9 @@ async def test_a_ledger_of_every_older_version_is_brought_up_to_date(tmp_path: P
     await ledger.aclose()
     for older in range(1, SCHEMA_VERSION):
         db = sqlite3.connect(path)
-        for table in ("clocks", "sums"):
+        for index in ("uploads_published", "uploads_gone"):
+            db.execute(f"DROP INDEX {index}")
+        for table in ("clocks", "sums") if older < 5 else ():
             db.execute(f"DROP TABLE {table}")
         if older < 4:
             for index in ("uploads_listed", "uploads_owned", "notices_owner"):
@@ -227,5 +229,5 @@ async def test_a_ledger_of_every_older_version_is_brought_up_to_date(tmp_path: P
         assert page[0] == "u"
         await ledger.commit(entries(published(f"v{older}", owner=MINE)))
         told = await Archive(ledger).notices(MINE, unread=True)
-        assert len(told) == (1 if older < 4 else 2)
+        assert len(told) == max(1, older - 2)
         await ledger.aclose()

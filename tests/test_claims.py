@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -207,6 +208,36 @@ async def test_what_claims_bring_is_counted_by_its_wire(tmp_path: Path) -> None:
         assert r.commit.stored == 4
         store.broken.clear()
         r.uploads.release(newer)
+
+
+async def test_what_comes_again_is_counted_once(tmp_path: Path) -> None:
+    """What came and had not become durable; never what was."""
+    async with rings(tmp_path) as r:
+        store, tally = r.store, r.uploads.tally
+        assert isinstance(store, WatchedStore)
+
+        async def send(data: bytes, *, broken: bool) -> None:
+            if broken:
+                store.broken.add(upload.id)
+            claim = r.uploads.contend(upload, ignore, nothing, ignore, way=Way("tus", "x"))
+            await r.uploads.settle(claim)
+            await r.append(claim, data)
+            with suppress(errors.StoreError):
+                await r.commit.settle(upload)
+            store.broken.clear()
+            r.uploads.release(claim)
+
+        upload = r.uploads.create(length=20)
+        for data, broken, resent in (
+            (b"0123", False, 0),
+            (b"456789", True, 0),  # lost: they come again
+            (b"45", True, 6),  # and those two once more
+            (b"456789", False, 8),
+            (b"abcd", False, 8),
+        ):
+            await send(data, broken=broken)
+            assert tally.resent == resent
+        assert (upload.offset, tally.received["tus"]) == (14, 22)
 
 
 def ignore(error: Exception) -> None:

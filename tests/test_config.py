@@ -229,6 +229,8 @@ def test_a_key_in_the_wrong_place_is_told_its_section() -> None:
         'u.toml:3: unknown key "max_length" in [storage]',
     ]
     assert hints(text) == ["it belongs to [server]", "it belongs to [limits]"]
+    text = 'secret_file = "/x"\n[server]\nsecret_file = "/x"\n[hook]\nsecret_file = "/x"'
+    assert hints(text) == ["it belongs to [hook.NAME]"] * 3
     assert problems("answer = 42") == ['u.toml:1: "answer" stands outside of a section']
 
 
@@ -429,7 +431,7 @@ def test_mistakes_in_repeated_sections_have_their_places_too() -> None:
     assert [said.split("\n")[0] for said in found] == [
         'u.toml:2: unknown key "urll" in [hook.a]',
         "u.toml:3: hook.a.tries: expected at least 1, not 0",
-        'u.toml:6: "url" is a section',
+        'u.toml:6: "url" stands outside of a section',
     ]
     assert told(lambda: hooked("", {}, "hook.url=x"))[0].startswith('--set: unknown key "url" in')
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from tests.rings import Rings, rings
+from tests.rings import Rings, everything, remembered, rings
 from tests.witness import outbox, witness
+from uploadd import expiring as module
 from uploadd.ages import Ages
-from uploadd.errors import Gone
+from uploadd.archive import FINISHED, GONE_ONES
+from uploadd.errors import Gone, NotWritable
 from uploadd.expiring import Expiring, Terms
 from uploadd.ledger import Ledger
 from uploadd.protocol.ages import MOST_OFF, Reading
 from uploadd.protocol.hooks import POST_TERMINATE
-from uploadd.protocol.upload import State, Upload
+from uploadd.protocol.tickets import PREFIX
+from uploadd.protocol.upload import Published, State, Upload
 from uploadd.store.file import FileStore
 
 DAY = 86_400.0
 YEARS = 5 * 365 * DAY
-TERMS = Terms(unfinished=7 * DAY, finished=30 * DAY, notices=30 * DAY)
+TERMS = Terms(unfinished=7 * DAY, finished=30 * DAY, notices=30 * DAY, gone=90 * DAY)
 
 
 @dataclass
@@ -161,7 +164,7 @@ async def test_a_published_file_goes_when_its_time_is_over(tmp_path: Path) -> No
         (tmp_path / "served/1.txt").unlink()
         (tmp_path / "served/1.txt").write_bytes(b"mine")
         house.clocks.pass_(31 * DAY)
-        assert await house.expiring.sweep(Terms(7 * DAY, None, DAY)) == 0
+        assert await house.expiring.sweep(Terms(7 * DAY, None, DAY, DAY)) == 0
         assert len(await house.expiring.old(TERMS)) == 3
         await house.sweep()
         assert [file.name for file in (tmp_path / "served").glob("*.txt")] == ["1.txt"]
@@ -185,3 +188,123 @@ async def test_reading_the_clocks_is_seldom_written_down(tmp_path: Path) -> None
             await house.sweep()
             house.clocks.pass_(60)
         assert writes == 2
+
+
+async def test_that_it_is_gone_is_forgotten_in_the_end(tmp_path: Path) -> None:
+    """With its checksums; not before its time, by whatever clock; and what is not gone stays."""
+    async with rings(tmp_path) as r:
+        house = House(r, Clocks())
+        ended, kept = await house.begun(), await r.published(b"data", name="x")
+        await r.uploads.cancel(ended)
+        note = "INSERT INTO sums VALUES (?, 0, x'00')"
+        await r.ledger.change(lambda db: db.executemany(note, [(ended.id,), (kept.id,)]))
+        terms = replace(TERMS, finished=None)
+        await house.expiring.sweep(terms)
+        house.clocks.wall += YEARS
+        await house.expiring.sweep(terms)
+        house.clocks.pass_(90 * DAY - 1)
+        await house.expiring.sweep(terms)
+        assert (await remembered(r, ended)).state is State.CANCELLED
+        house.clocks.pass_(2)
+        await house.expiring.sweep(terms)
+        assert await r.ledger.find(ended.id) is None
+        assert (await remembered(r, kept)).state is State.PUBLISHED
+        left = await r.ledger.look(lambda db: db.execute("SELECT upload FROM sums").fetchall())
+        assert left == [(kept.id,)]
+        assert r.uploads.tally.removed["gone"] == 1
+
+
+async def test_a_link_is_for_one_upload_however_long_ago(tmp_path: Path) -> None:
+    """That it was used is not forgotten: it would be good for another."""
+    async with rings(tmp_path) as r:
+        house = House(r, Clocks())
+        upload = await r.published(b"data", name="x", key=f"{PREFIX}one")
+        await r.uploads.delete(upload)
+        house.clocks.pass_(1000 * DAY)
+        await house.sweep()
+        assert (await remembered(r, upload)).state is State.DELETED
+
+
+async def test_many_that_are_gone_are_forgotten_little_by_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits long for the ledger; and what is found is found by an index."""
+    monkeypatch.setattr(module, "AT_ONCE", 2)
+    async with rings(tmp_path) as r:
+        house = House(r, Clocks())
+        for _ in range(5):
+            await r.uploads.cancel(await house.begun())
+        house.clocks.pass_(91 * DAY)
+        await house.sweep()
+        assert everything(r.ledger) == {}
+        plans = []
+        for order in (FINISHED, GONE_ONES):
+            values = [0] * order.count("?")
+            rows = r.ledger._reader.execute(f"EXPLAIN QUERY PLAN {order}", values).fetchall()
+            plans.append(" ".join(row[3] for row in rows))
+        assert "INDEX uploads_published (" in plans[0]
+        assert "INDEX uploads_gone (modified<?)" in plans[1]
+        assert not any("TEMP B-TREE" in plan for plan in plans)
+
+
+async def test_a_file_that_cannot_be_removed_is_tried_again_and_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Less and less often; it holds up no other, and goes when it can."""
+    store = FileStore(str(tmp_path / "served"))
+    async with rings(None, store, Ledger(str(tmp_path / "ledger.db"))) as r:
+        house = House(r, Clocks())
+        bad, good = [await r.published(b"data", name=name) for name in ("bad", "good")]
+        await r.commit.drain()
+        house.clocks.pass_(31 * DAY)
+        real, tried, broken = store.unpublish, 0, True
+
+        async def unpublish(place: Published, length: int) -> None:
+            nonlocal tried
+            if place.path == "bad":
+                tried += 1
+                if broken:
+                    raise NotWritable("no rights")
+            await real(place, length)
+
+        store.unpublish = unpublish  # type: ignore[method-assign]
+        assert await house.sweep() == 1
+        assert (good.state, bad.state) == (State.EXPIRED, State.PUBLISHED)
+        assert r.uploads.tally.stuck == 1
+        when = []
+        for number in range(200):
+            before = tried
+            assert await house.sweep() == 0
+            when += [number] if tried > before else []
+        assert when == [0, 2, 6, 14, 30, 62, 126, 190]
+        assert [record.levelname for record in caplog.records if bad.id in record.message] == [
+            "WARNING"
+        ]
+        assert len(await house.expiring.old(TERMS)) == 0  # it rests
+        broken = False
+        assert sum([await house.sweep() for _ in range(64)]) == 1
+        assert (bad.state, r.uploads.tally.stuck) == (State.EXPIRED, 0)
+        assert r.uploads.tally.removed["finished"] == 2
+
+
+async def test_where_nothing_can_be_removed_not_everything_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is remembered of it has a bound."""
+    monkeypatch.setattr(module, "MOST_STUCK", 2)
+    async with rings(tmp_path) as r:
+        house = House(r, Clocks())
+        for number in range(5):
+            await r.published(b"data", name=f"{number}")
+        await r.commit.drain()
+        house.clocks.pass_(31 * DAY)
+        tried = 0
+
+        async def unpublish(place: Published, length: int) -> None:
+            nonlocal tried
+            tried += 1
+            raise NotWritable("read-only")
+
+        r.store.unpublish = unpublish  # type: ignore[method-assign]
+        await house.sweep()
+        assert (tried, len(house.expiring.stuck)) == (2, 2)

@@ -57,6 +57,18 @@ def test_it_tells_what_was_counted() -> None:
     assert [key[-1] for key in told["uploadd_build_info"]] == ["1.2.3"]
 
 
+def test_what_there_is_no_limit_of_is_not_told() -> None:
+    """No quota, no certificate: no sample, which a rule takes for none; else what they are."""
+    told = families(Metrics(Tally(), "1"), Now())
+    quota, certificate = (
+        "uploadd_quota_used_ratio",
+        ("uploadd_tls_certificate_expiry_timestamp_seconds"),
+    )
+    assert not {quota, certificate} & told.keys()
+    told = families(Metrics(Tally(), "1"), Now(quota=0.5, certificate_ends=2e9))
+    assert (told[quota][()], told[certificate][()]) == (0.5, 2e9)
+
+
 def test_no_label_grows_with_uploads() -> None:
     """Ids and names of peers are in no label: that would be a leak in two senses."""
     tally, before = Tally(), 0

@@ -77,6 +77,18 @@ def test_a_complete_upload_makes_room_when_it_goes() -> None:
     assert quota.used("ana") == 0
 
 
+def test_the_fullest_owner_is_known() -> None:
+    """By bytes or by uploads, whichever is scarcer; without any limit nobody is full."""
+    quota = Quota(100, 4)
+    assert quota.fullest == 0
+    quota.enter(Upload("a", owner="a", length=30))
+    assert quota.fullest == 0.3
+    quota.enter(Upload("b", owner="b", length=1))
+    quota.enter(Upload("c", owner="b", length=1))
+    assert quota.fullest == 0.5
+    assert Quota().fullest is None
+
+
 def test_the_refusal_says_what_is_left() -> None:
     """And nothing is taken."""
     quota = Quota(100, 1)

@@ -20,7 +20,7 @@ log = logging.getLogger("uploadd")
 REMEMBERED: Final = 3600.0
 """Seconds between two readings that are written down."""
 _STAMPS: Final = (
-    ("uploads", "modified", "state IN ('receiving', 'published')"),
+    ("uploads", "modified", "state <> 'finalizing'"),
     ("notices", "created", "true"),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from uploadd.ledger import Ledger
 from uploadd.protocol.questions import Listing
@@ -12,11 +12,16 @@ from uploadd.protocol.seen import KEPT_AS
 from uploadd.protocol.upload import Upload
 from uploadd.protocol.wsmessages import Notice
 from uploadd.quota import Taken
-from uploadd.rows import COLUMNS, held_of, upload_of
+from uploadd.rows import COLUMNS, ENDED, PUBLISHED, held_of, upload_of
 
 SCAN: Final = 10_000
 """Rows that one page looks at: a name that is nowhere must not hold up everybody else."""
 
+FINISHED: Final = (
+    f"SELECT modified, id FROM uploads WHERE {PUBLISHED} AND modified < ? "
+    "AND (modified, id) > (?, ?) ORDER BY modified, id LIMIT ?"
+)
+GONE_ONES: Final = f"SELECT id FROM uploads WHERE {ENDED} AND modified < ? AND key IS NULL LIMIT ?"
 _PLACE: Final = "(created, id) < (?, ?)"
 _ORDER: Final = "ORDER BY created DESC, id DESC"
 _NOTICE: Final = "n.notice, n.upload, n.state, n.created, n.name, n.length, n.url, n.read"
@@ -25,11 +30,15 @@ _STANDS: Final = (
 )
 
 
+Place: TypeAlias = tuple[float, str]
+"""Where an upload stands among others: a stamp, and its id."""
+
+
 class Page(NamedTuple):
     """Some uploads, newest first."""
 
     uploads: list[Upload]
-    last: tuple[float, str] | None
+    last: Place | None
     """Where the next page begins; None after the last."""
 
 
@@ -110,20 +119,33 @@ class Archive:
 
         return await self._ledger.look(look)
 
-    async def finished(self, before: float, most: int) -> list[str]:
-        """Ids of at most *most* uploads that were published before that moment, oldest first."""
-        order = (
-            "SELECT id FROM uploads WHERE created < ? AND state = 'published' AND modified < ? "
-            "ORDER BY created LIMIT ?"
-        )
-        values = (before, before, most)
-        rows = await self._ledger.look(lambda db: db.execute(order, values).fetchall())
-        return [id for (id,) in rows]
+    async def finished(self, before: float, after: Place, most: int) -> list[Place]:
+        """At most *most* uploads that were published before that moment, oldest first; the next
+        of them come *after* the last.
+        """
+        values = (before, *after, most)
+        rows = await self._ledger.look(lambda db: db.execute(FINISHED, values).fetchall())
+        return [(modified, id) for modified, id in rows]
+
+    async def purge(self, before: float, most: int) -> int:
+        """Forget at most *most* uploads that were gone by that moment; how many it was.
+
+        What a link was for is remembered for good: it is for one upload.
+        """
+        ids = await self._ledger.look(lambda db: db.execute(GONE_ONES, (before, most)).fetchall())
+
+        def change(db: sqlite3.Connection) -> None:
+            db.executemany("DELETE FROM sums WHERE upload = ?", ids)
+            db.executemany(f"DELETE FROM uploads WHERE id = ? AND {ENDED}", ids)
+
+        if ids:
+            await self._ledger.change(change)
+        return len(ids)
 
     async def notices(self, owner: str, *, unread: bool) -> list[Kept]:
         """The notices of *owner*, newest first."""
         order = (
-            f"SELECT {_NOTICE} FROM notices AS n JOIN uploads AS u ON u.id = n.upload "
+            f"SELECT {_NOTICE} FROM notices AS n LEFT JOIN uploads AS u ON u.id = n.upload "
             f"WHERE n.owner = ? AND {_STANDS} AND n.read <= ? ORDER BY n.created DESC"
         )
         rows = await self._ledger.look(lambda db: db.execute(order, (owner, not unread)).fetchall())
@@ -141,16 +163,16 @@ class Archive:
 
         await self._ledger.change(change)
 
-    async def forget(self, before: float) -> None:
-        """Forget the notices from before that moment."""
+    async def forget(self, before: float) -> int:
+        """Forget the notices from before that moment; how many it was."""
         old = "SELECT 1 FROM notices WHERE created < ? LIMIT 1"
         if not await self._ledger.look(lambda db: db.execute(old, (before,)).fetchone()):
-            return
+            return 0
 
-        def change(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM notices WHERE created < ?", (before,))
+        def change(db: sqlite3.Connection) -> int:
+            return db.execute("DELETE FROM notices WHERE created < ?", (before,)).rowcount
 
-        await self._ledger.change(change)
+        return await self._ledger.change(change)
 
 
 def _reserved(length: int | None, held: str) -> int:

@@ -130,7 +130,7 @@ class Claims(ABC):
         upload.move(Input.CLAIM)
         upload.fence += 1
         claim.run = self._run(upload)
-        self.tally.resumed[claim.way.wire] += upload.offset > 0 and claim.way is not NO_WAY
+        self.tally.went_on(upload, claim.way)
         self.watch.moved(upload)
 
     async def retrieve(self, upload: Upload, *, ends: bool) -> None:
@@ -195,7 +195,7 @@ class Claims(ABC):
         upload = claim.upload
         claims = self._claims[upload.id]
         claims.remove(claim)
-        self.tally.received[claim.way.wire] += claim.run.received - claim.run.start
+        self.tally.let_go(upload, claim.way, claim.run.start, claim.run.received)
         if not claims:
             del self._claims[upload.id]
             self.watch.moved(upload)

@@ -39,7 +39,7 @@ from uploadd.listening import (
 )
 from uploadd.measures import Measures
 from uploadd.opened import opened, state_of
-from uploadd.parts import each_of, first_context, parts, rules, terms
+from uploadd.parts import each_of, first_shown, parts, rules, terms
 from uploadd.permissions import Permissions
 from uploadd.reloading import Hangups, Reloading, hearing_hangups
 from uploadd.seeing import Seeing, admin_listeners
@@ -103,7 +103,7 @@ async def _serve(
         measures = Measures(each_of(config))
         told = rules(config, permissions.access, measures)
         door = FrontDoor(uploads, assembling, budget, told, version=__version__)
-        encryption = Encryption(door, first_context(config), config.tls.handshake)
+        encryption = Encryption(door, first_shown(config), config.tls.handshake)
         listening = Listening(encryption, most, config.limits.connections_each)
         changing = parts(door, uploads, permissions, encryption, measures, listening)
         reloading = Reloading(config, read, changing)
@@ -113,6 +113,7 @@ async def _serve(
             await services.start(uploads.watch.run)
             services.start_soon(_keep_alive, door, uploads.tally)
             services.start_soon(permissions.keep_fresh)
+            services.start_soon(encryption.remind)
             expiring = Expiring(uploads, Ages(uploads.ledger))
             services.start_soon(_expire, expiring, reloading)
             verbs = chores(uploads, expiring, lambda: terms(reloading.config))
@@ -120,7 +121,9 @@ async def _serve(
             services.start_soon(Progress(uploads.hooks, uploads.watch, uploads.stop).run)
             services.start_soon(uploads.delivery.run)
             services.start_soon(reloading.run, hangups, standing)
-            seeing = Seeing(uploads, door, listening, reloading, budget, version=__version__)
+            seeing = Seeing(
+                uploads, door, listening, reloading, encryption, budget, version=__version__
+            )
             await services.start(seeing.run, admin)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 on_ready(base_url(listeners[0], tls=encryption.on))

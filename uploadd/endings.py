@@ -95,6 +95,7 @@ class Endings(Claims):
         owner, key = upload.owner, upload.key
         if not (upload.state is State.DELETED and is_spent(key)):
             upload.key = None
+        upload.modified = self._now()
         self._ending[upload.id] = upload
         self._ended(upload)
         await self.commit.forget(upload)

@@ -52,6 +52,9 @@ class Now:
     durable: bool = True
     reload_successful: bool = True
     reload_succeeded: float = 0.0
+    quota: float | None = None
+    """How much of what it may have the fullest owner has; None: there is no limit."""
+    certificate_ends: float | None = None
 
 
 class Metrics(Collector):
@@ -93,6 +96,7 @@ class Metrics(Collector):
         yield _counters("stored_bytes", "Bytes that became durable.", "", {"": now.stored})
         yield _counters("sent_bytes", "Bytes of files that were sent.", "", {"": tally.sent})
         yield _counters("resumes", "Uploads that went on.", "protocol", tally.resumed)
+        yield _counters("resent_bytes", "Bytes that came once more.", "", {"": tally.resent})
         yield _histogram(
             "upload_duration_seconds",
             "From the beginning of an upload to its publication.",
@@ -148,6 +152,15 @@ class Metrics(Collector):
             "unfinished_bytes", "Durable, of unfinished uploads.", "", {"": now.unfinished}
         )
         yield _counters("store_errors", "What the disk refused.", "code", self._tally.store_errors)
+        yield _histogram(
+            "store_write_seconds",
+            "How long the disk took to write, flush and publish.",
+            self._tally.store_seconds,
+            "op",
+        )
+        yield _gauges("quota_used_ratio", "Of the fullest owner.", "", _known(now.quota))
+        yield _counters("gc_removed", "What was kept for its time.", "kind", self._tally.removed)
+        yield _gauges("gc_stuck", "Expired, and not to be removed.", "", {"": self._tally.stuck})
 
     def _daemon(self) -> Iterator[Metric]:
         now = self._now
@@ -176,6 +189,16 @@ class Metrics(Collector):
             "",
             {"": now.reload_succeeded},
         )
+        yield _gauges(
+            "tls_certificate_expiry_timestamp_seconds",
+            "When the certificate ends.",
+            "",
+            _known(now.certificate_ends),
+        )
+
+
+def _known(value: float | None) -> Mapping[str, float]:
+    return {} if value is None else {"": value}
 
 
 def _all(now: Now, tally: Tally) -> Iterable[str]:

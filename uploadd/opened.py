@@ -54,6 +54,7 @@ async def opened(config: Config, max_open: int) -> AsyncIterator[Uploads]:
                 types=Types(config.limits.types),
                 hooks=hooks,
             )
+            uploads.tally.store_seconds = store.seconds
             uploads.quota.load(await uploads.archive.taken())
             yield uploads
         finally:

@@ -24,7 +24,7 @@ from uploadd.protocol.origins import parse_origin
 from uploadd.reloading import Prepare
 from uploadd.serve.connection import FrontDoor
 from uploadd.serve.rules import Rules
-from uploadd.tls import Encryption, NoCertificate, context_of
+from uploadd.tls import Encryption, NoCertificate, Shown, shown_of
 from uploadd.uploads import Uploads
 
 MEND: Final = "files in PEM that the daemon may read: tls.cert with the whole chain, tls.key"
@@ -82,7 +82,9 @@ def rules(config: Config, access: Access, measures: Measures) -> Rules:
 def terms(config: Config) -> Terms:
     """How long things are kept."""
     storage = config.storage
-    return Terms(storage.keep_unfinished, storage.keep_finished, storage.keep_notices)
+    return Terms(
+        storage.keep_unfinished, storage.keep_finished, storage.keep_notices, storage.keep_gone
+    )
 
 
 def receivers(config: Config) -> Mapping[str, Receiver]:
@@ -103,16 +105,16 @@ def receivers(config: Config) -> Mapping[str, Receiver]:
     }
 
 
-def first_context(config: Config) -> ssl.SSLContext | None:
+def first_shown(config: Config) -> Shown | None:
     """For TLS at the start, if there is any.  May block.  Raises CannotStart."""
     try:
-        return _context(config)
+        return _shown(config)
     except NoCertificate as error:
         raise CannotStart(str(error), MEND, os.EX_CONFIG, setting="tls.cert") from error
 
 
-def _context(config: Config) -> ssl.SSLContext | None:
-    return context_of(config.tls.cert, config.tls.key) if config.tls.cert else None
+def _shown(config: Config) -> Shown | None:
+    return shown_of(config.tls.cert, config.tls.key) if config.tls.cert else None
 
 
 def parts(
@@ -153,11 +155,11 @@ def parts(
 
     def encrypting(config: Config) -> Callable[[], None]:
         try:
-            context = _context(config)
+            shown = _shown(config)
         except NoCertificate as error:
             place = Place(config.tls.cert)
             raise ConfigError([Problem(place, str(error), hint=MEND)]) from error
-        return partial(encryption.adopt, context, config.tls.handshake)
+        return partial(encryption.adopt, shown, config.tls.handshake)
 
     limiting = [conversations, measuring, accepting, owning]
     return [permissions.prepare, encrypting, *limiting, storing, hooks, logging_]

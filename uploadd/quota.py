@@ -105,6 +105,13 @@ class Quota:
         """Bytes of *owner*, reserved or here."""
         return self._account(owner).bytes
 
+    @property
+    def fullest(self) -> float | None:
+        """How much of what it may have the owner with the largest share has; None: no limit."""
+        most = [(self.most_bytes, [one.bytes for one in self._accounts.values()])]
+        most += [(self.most_uploads, [one.uploads for one in self._accounts.values()])]
+        return max((max(had, default=0) / limit for limit, had in most if limit), default=None)
+
     def left(self, owner: str) -> int | None:
         """Bytes that *owner* may still begin; None: no limit."""
         return None if self.most_bytes is None else max(0, self.most_bytes - self.used(owner))

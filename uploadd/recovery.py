@@ -58,6 +58,8 @@ async def recover(
         else:
             report.unfinished.append(upload.id)
             continue
+        if upload.state is State.LOST:
+            upload.modified = now()
         entries.rows.append(row(upload, upload.held, ledger.boot))
         entries.note(upload, now())
         if hooks is not None:

@@ -70,7 +70,7 @@ def notice(upload: Upload, now: float) -> Notice:
     return Notice(f"{upload.id}.{told}", upload.id, told, now, name, upload.length, url)
 
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 _NOTICES: Final = """
 CREATE TABLE notices (
     notice  TEXT PRIMARY KEY,
@@ -112,6 +112,14 @@ CREATE TABLE sums (
 ) STRICT, WITHOUT ROWID;
 """
 
+PUBLISHED: Final = "state = 'published'"
+ENDED: Final = "state IN ('cancelled', 'deleted', 'expired', 'failed', 'lost')"
+"""Gone: what `GONE` has, as the index that finds the old ones has it."""
+_AGES: Final = f"""
+CREATE INDEX uploads_published ON uploads (modified) WHERE {PUBLISHED};
+CREATE INDEX uploads_gone ON uploads (modified) WHERE {ENDED};
+"""
+
 SCHEMA: Final = (
     """
 CREATE TABLE uploads (
@@ -139,12 +147,14 @@ CREATE INDEX uploads_unfinished ON uploads (state) WHERE state IN ('receiving', 
 """
     + _NOTICES
     + _OUTBOX
+    + _AGES
 )
 UPGRADES: Final = {
     1: "ALTER TABLE uploads ADD COLUMN echo TEXT NOT NULL DEFAULT '{}';",
     2: "ALTER TABLE uploads ADD COLUMN mark BLOB;",
     3: _NOTICES,
     4: "DROP TABLE outbox;" + _OUTBOX,  # which nobody had ever read
+    5: _AGES,
 }
 """What leads from each older version to the next."""
 COLUMNS: Final = (

@@ -21,6 +21,7 @@ from uploadd.metrics import MEDIA_TYPE, Metrics, Now
 from uploadd.reloading import Reloading
 from uploadd.serve.admin import AdminDoor
 from uploadd.serve.connection import FrontDoor
+from uploadd.tls import Encryption
 from uploadd.uploads import Uploads
 
 PATIENCE: Final = 5.0
@@ -80,12 +81,13 @@ class Seeing:
         door: FrontDoor,
         listening: Listening,
         reloading: Reloading,
+        encryption: Encryption,
         budget: Budget,
         *,
         version: str,
     ) -> None:
         self._uploads, self._door, self._listening = uploads, door, listening
-        self._reloading, self._budget = reloading, budget
+        self._reloading, self._encryption, self._budget = reloading, encryption, budget
         self._root = os.path.abspath(reloading.config.storage.dir)
         self._metrics = Metrics(uploads.tally, version)
         self._disk = Patient(self._ask_disk)
@@ -105,8 +107,13 @@ class Seeing:
             task_status.started()
 
     def _answering(self) -> AdminDoor:
-        facts = {"durability": self._reloading.config.durability.ack}
-        return AdminDoor(self.checks, self.metrics, MEDIA_TYPE, facts)
+        return AdminDoor(self.checks, self.metrics, MEDIA_TYPE, self._facts)
+
+    def _facts(self) -> Mapping[str, str]:
+        facts: dict[str, str] = {"durability": self._reloading.config.durability.ack}
+        if self._encryption.on:
+            facts["certificate"] = self._encryption.worry() or "ok"
+        return facts
 
     # --- is it ready ----------------------------------------------------------------------------
 
@@ -188,6 +195,8 @@ class Seeing:
             durable=self._reloading.config.durability.ack == "durable",
             reload_successful=self._reloading.successful,
             reload_succeeded=self._reloading.succeeded,
+            quota=self._uploads.quota.fullest,
+            certificate_ends=self._encryption.ends,
         )
 
 

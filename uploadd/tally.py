@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -16,6 +16,7 @@ from uploadd.errors import UploadError
 from uploadd.protocol.upload import State, Upload
 
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+QUICK: Final = (0.0001, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
 LONG: Final = (0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0, 86400.0, 604800.0)
 BYTES: Final = tuple(float(4**power) for power in range(5, 21))
 """A kibibyte to a tebibyte."""
@@ -101,15 +102,36 @@ class Tally:
         self.upload_seconds = Histogram(LONG)
         self.upload_bytes = Histogram(BYTES)
         self.ack_seconds: dict[str, Histogram] = {}
+        self.store_seconds: Mapping[str, Histogram] = {}
+        """By what the disk was asked to do."""
         self.hooks: Counter[tuple[str, str, str]] = Counter()
         """By hook, event and result ("ok", "refused", "failed")."""
         self.hook_seconds: dict[str, Histogram] = {}
+        self.removed: Counter[str] = Counter()
+        """What was kept for a time, which is over: "unfinished", "finished", "notices", "gone"."""
+        self.stuck = 0
+        """Files whose time is over and that cannot be removed."""
+        self.resent = 0
+        """Bytes that came once more, as they had not become durable."""
+        self._furthest: WeakKeyDictionary[Upload, int] = WeakKeyDictionary()
         self._ways: WeakKeyDictionary[Upload, Way] = WeakKeyDictionary()
 
     def claimed(self, upload: Upload, way: Way) -> None:
         """Somebody claims *upload*, to send it *way*, unless that is none."""
         if way is not NO_WAY:
             self._ways[upload] = way
+
+    def let_go(self, upload: Upload, way: Way, start: int, received: int) -> None:
+        """Who claimed *upload* has sent the bytes from *start* to *received*, and lets go."""
+        self.received[way.wire] += received - start
+        if received > upload.offset:
+            self._furthest[upload] = max(received, self._furthest.get(upload, 0))
+
+    def went_on(self, upload: Upload, way: Way) -> None:
+        """Somebody goes on with *upload* at its offset: what had come beyond it comes again."""
+        if way is not NO_WAY:
+            self.resumed[way.wire] += upload.offset > 0
+            self.resent += max(0, self._furthest.pop(upload, 0) - upload.offset)
 
     def way(self, upload: Upload) -> Way:
         """By which *upload* came last; after a restart nobody knows."""

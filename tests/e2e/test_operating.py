@@ -116,6 +116,8 @@ def test_every_wire_is_counted_and_every_upload_has_one_line(
         assert daemon.number("uploads_finished_total", protocol=wire, result="ok") == 1
         assert daemon.number("received_bytes_total", protocol=wire) == 200_000
         assert daemon.number("ack_latency_seconds_count", protocol=wire) >= 1
+    for op in ("write", "flush", "publish"):
+        assert daemon.number("store_write_seconds_count", op=op) >= 1
     assert daemon.number("uploads_created_total", protocol="tus") == 2
     assert daemon.number("uploads_finished_total", protocol="tus", result="aborted") == 1
     assert daemon.number("resumes_total", protocol="tus") == 1

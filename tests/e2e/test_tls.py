@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 
@@ -18,6 +19,8 @@ import pytest
 import trustme
 
 from tests.e2e.daemon import Daemon
+from tests.e2e.test_operating import Operated
+from uploadd.cli import main
 from uploadd.client import open_client
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -39,9 +42,11 @@ def trusted(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-def write_certificate(authority: trustme.CA, folder: Path) -> None:
+def write_certificate(
+    authority: trustme.CA, folder: Path, not_after: datetime | None = None
+) -> None:
     """A new one, in ``cert.pem`` and ``key.pem``."""
-    made = authority.issue_cert("127.0.0.1", "localhost")
+    made = authority.issue_cert("127.0.0.1", "localhost", not_after=not_after)
     (folder / "cert.pem").write_bytes(b"".join(p.bytes() for p in made.cert_chain_pems))
     (folder / "key.pem").write_bytes(made.private_key_pem.bytes())
 
@@ -221,6 +226,48 @@ def test_a_new_certificate_is_for_new_connections(
         assert shown(daemon) == second
         with socket.create_connection(daemon.address, timeout=60):
             assert daemon.terminate() == 0
+
+
+def test_a_connection_that_ends_well_says_so(daemon: Daemon, trusted: ssl.SSLContext) -> None:
+    """By close_notify after the last answer: without it nobody knows whether it was cut off."""
+    with (
+        socket.create_connection(daemon.address, timeout=60) as sock,
+        trusted.wrap_socket(
+            sock, server_hostname="localhost", suppress_ragged_eofs=False
+        ) as secured,
+    ):
+        secured.sendall(b"GET /-/info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        said = b""
+        while data := secured.recv(65536):  # raises SSLEOFError where it is just cut
+            said += data
+        assert said.startswith(b"HTTP/1.1 200")
+
+
+def test_a_certificate_that_ends_soon_is_told_before_it_does(
+    authority: trustme.CA,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the log, in readyz, as a number, and by doctor: here and over the road."""
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+    write_certificate(authority, tmp_path, end)
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    sets = [f"tls.cert={tmp_path}/cert.pem", f"tls.key={tmp_path}/key.pem"]
+    args = [word for one in sets for word in ("--set", one)]
+    with Operated(tmp_path / "store", *args) as daemon:
+        daemon.start()
+        assert daemon.settles(lambda: "the certificate ends in 3.0 days" in daemon.log)
+        status, body = daemon.look("/readyz")
+        assert status == 200  # it is ready all the same
+        assert json.loads(body)["certificate"].startswith("ends in 3.0 days, on")
+        told = daemon.number("tls_certificate_expiry_timestamp_seconds")
+        assert told == end.timestamp()
+        for where in ([str(daemon.folder), *args, "--port", "0"], [daemon.url]):
+            main(["doctor", *where])
+            out = capsys.readouterr().out
+            assert "! certificate  ends in 3.0 days, on" in out, out
 
 
 @pytest.mark.parametrize("mistake", ["missing", "other key", "rubbish", "passphrase"])

@@ -89,7 +89,7 @@ async def test_where_the_connection_ends_the_file_ends(
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([1, 0, 0, 0, 0, 0, 0, 0]))
     peer.close()
     await trio.lowlevel.wait_readable(ours)
-    assert (await store.pull("a", ours.fileno(), len(data), 99, never)) == (0, True, None)
+    assert (await store.pull("a", ours.fileno(), len(data), 99, never))[:3] == (0, True, None)
     await store.aclose()
 
 

@@ -12,7 +12,7 @@ from uploadd.commands.serve import refused
 from uploadd.config import ConfigError
 from uploadd.folder import probe
 from uploadd.listening import CannotStart
-from uploadd.parts import first_context
+from uploadd.parts import first_shown
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,7 +35,7 @@ def _check(args: argparse.Namespace) -> int:
         if loaded.config.storage.dir:
             probe(os.path.abspath(loaded.config.storage.dir))
         permissions.check(loaded.config)
-        first_context(loaded.config)
+        first_shown(loaded.config)
     except CannotStart as refusal:
         print(refused(refusal, loaded), file=sys.stderr)
         return refusal.exit_code

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from uploadd.config.places import place, syntax
 from uploadd.config.problems import Place, Problem
-from uploadd.config.spelling import BETWEEN, PREFIX, in_environment, in_file, in_set
+from uploadd.config.spelling import BETWEEN, FILE, PREFIX, in_environment, in_file, in_set
 from uploadd.settings import Section
 
 FLAGS: Final = {"--host": "server.host", "--port": "server.port"}
@@ -108,12 +108,24 @@ def _no_table(
 ) -> tuple[str, str]:
     """Message and hint for a value where a table belongs."""
     key = path[-1]
-    if section is not None:
+    if section is not None and not (len(path) > 1 and key in keys_of(section)):
         name = ".".join(path) if len(path) > 1 or not section.repeated else f"{key}.NAME"
         return f'"{key}" is a section', f"write [{name}], once"
-    home = next((s for s, known in sections.items() if key in known.settings), None)
-    hint = f"it belongs to [{home}]" if home else ""
-    return f'"{key}" stands outside of a section', hint
+    return f'"{key}" stands outside of a section', home_of(key, sections)
+
+
+def home_of(key: str, sections: Mapping[str, Section]) -> str:
+    """Where *key* belongs; empty when that is nowhere."""
+    for name, section in sections.items():
+        if key in keys_of(section):
+            return f"it belongs to [{name}.NAME]" if section.repeated else f"it belongs to [{name}]"
+    return ""
+
+
+def keys_of(section: Section) -> list[str]:
+    """All keys that may stand in *section*; of a secret also that which names a file with it."""
+    secrets = [name + FILE for name, setting in section.settings.items() if setting.kind.secret]
+    return [*section.settings, *secrets]
 
 
 def unknown_section(name: str, sections: Mapping[str, Section]) -> tuple[str, str]:

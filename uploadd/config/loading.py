@@ -5,17 +5,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from uploadd.config.layers import Given, Sources, givens, meant, unknown_section
+from uploadd.config.layers import (
+    Given,
+    Sources,
+    givens,
+    home_of,
+    keys_of,
+    meant,
+    unknown_section,
+)
 from uploadd.config.problems import ConfigError, Place, Problem
-from uploadd.config.spelling import toml
+from uploadd.config.spelling import FILE, toml
 from uploadd.settings import Config, Section, Setting, sections_of
 from uploadd.settings.together import contradictions
 
 C = TypeVar("C")
-FILE: Final = "_file"
-"""What is behind the name of a secret where the path of a file with it is given."""
 
 
 class Written(NamedTuple):
@@ -160,19 +166,8 @@ def _unknown_key(
 ) -> tuple[str, str]:
     key = path[-1]
     message = f'unknown key "{key}" in [{".".join(path[:-1])}]'
-    homes = [name for name, other in known.items() if key in other.settings]
-    if homes:
-        name = f"{homes[0]}.NAME" if known[homes[0]].repeated else homes[0]
-        return message, f"it belongs to [{name}]"
-    return message, meant(key, dict.fromkeys(_names(section))) if key else ""
-
-
-def _names(section: Section) -> Iterator[str]:
-    """All keys that may stand in *section*."""
-    for name, setting in section.settings.items():
-        yield name
-        if setting.kind.secret:
-            yield name + FILE
+    near = meant(key, dict.fromkeys(keys_of(section))) if key else ""
+    return message, home_of(key, known) or near
 
 
 def changed(old: C, new: C) -> Iterator[tuple[tuple[str, ...], Setting]]:

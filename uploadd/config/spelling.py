@@ -8,6 +8,8 @@ from typing import Final
 
 PREFIX: Final = "UPLOADD_"
 BETWEEN: Final = "__"
+FILE: Final = "_file"
+"""What is behind the name of a secret where the path of a file with it is given."""
 
 
 def toml(value: object) -> str:

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from uploadd.config.loading import FILE, Loaded
-from uploadd.config.spelling import toml
+from uploadd.config.loading import Loaded
+from uploadd.config.spelling import FILE, toml
 from uploadd.settings import Section, Setting, sections_of
 
 WIDTH: Final = 100

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from enum import Enum
 from typing import NamedTuple
 
+from uploadd.protocol.certificates import worry
 from uploadd.protocol.saying import printable
 
 
@@ -44,3 +46,12 @@ def doubt(what: str, how: str, *lines: str) -> Finding:
 
 def wrong(what: str, how: str, *lines: str) -> Finding:
     return Finding(Mark.WRONG, what, how, lines)
+
+
+def lasts(ends: float, *lines: str) -> Finding:
+    """A certificate that ends then, in epoch seconds; *lines* renew it."""
+    if ends <= time.time():
+        return wrong("certificate", worry(ends, time.time()), *lines)
+    if worried := worry(ends, time.time()):
+        return doubt("certificate", worried, *lines)
+    return good("certificate", f"lasts for {(ends - time.time()) / 86_400:.0f} days")

@@ -15,10 +15,12 @@ from typing import Final
 
 from uploadd import ports
 from uploadd.config import Config
-from uploadd.doctor.finding import Finding, Mark, doubt, good, wrong
+from uploadd.doctor.finding import Finding, Mark, doubt, good, lasts, wrong
 from uploadd.folder import STATE, existing, probe
 from uploadd.listening import CannotStart, shares
+from uploadd.parts import MEND
 from uploadd.protocol.saying import size
+from uploadd.tls import NoCertificate, shown_of
 
 NETWORKED: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "fuse.sshfs"})
 VANISHING: Final = frozenset({"tmpfs", "ramfs"})
@@ -38,6 +40,8 @@ def look(config: Config) -> Iterator[Finding]:
         if folder.mark is Mark.GOOD:
             yield file_system(root)
     yield port(config.server.host, config.server.port, root)
+    if config.tls.cert:
+        yield certificate(config.tls.cert, config.tls.key)
     yield descriptors(config.limits.max_sessions)
     yield clock()
 
@@ -149,6 +153,15 @@ def _served_by(root: str | None) -> int | None:
     with suppress(OSError, ValueError, TypeError):
         return int(Path(root or "", STATE, "lock").read_text())
     return None
+
+
+def certificate(cert: str, key: str) -> Finding:
+    """Whether it can be used, and for how long."""
+    try:
+        ends = shown_of(cert, key).ends
+    except NoCertificate as error:
+        return wrong("certificate", str(error), MEND)
+    return lasts(ends, "renew it, then: systemctl reload uploadd")
 
 
 def descriptors(max_sessions: int) -> Finding:

@@ -8,7 +8,7 @@ import select
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection
 from threading import Timer
 from typing import Final, NamedTuple
@@ -110,6 +110,13 @@ class Road:
         """The answer within *seconds* to a request that is not over, if any.  Raises RoadError."""
         ready, _, _ = select.select([connection.sock], [], [], seconds)
         return self.reply(connection) if ready else None
+
+    def certificate_ends(self) -> float:
+        """When the certificate that is shown there ends, in epoch seconds.  Raises RoadError."""
+        with closing(self.begin("GET", "/healthz", {})) as connection:
+            assert isinstance(connection.sock, ssl.SSLSocket)
+            shown = connection.sock.getpeercert() or {}
+            return ssl.cert_time_to_seconds(str(shown["notAfter"]))
 
     def upgrade(self) -> Reply:
         """The answer to a WebSocket handshake.  Raises RoadError."""

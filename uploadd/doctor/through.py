@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from uploadd.doctor import proxies
-from uploadd.doctor.finding import Finding, doubt, good, wrong
+from uploadd.doctor.finding import Finding, doubt, good, lasts, wrong
 from uploadd.doctor.road import Reply, Road, RoadError
 
 TUS: Final = {"Tus-Resumable": "1.0.0"}
@@ -33,6 +33,8 @@ def look(road: Road) -> Iterator[Finding]:
             return
         info = road.ask("GET", "/-/info")
         yield _clock(info)
+        if road.secure:
+            yield lasts(road.certificate_ends(), "renew it where TLS is spoken")
         yield _scheme(road)
         yield _upgrade(road)
         created = road.ask("POST", "/files/", TUS | {"Upload-Defer-Length": "1"})

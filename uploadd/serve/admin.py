@@ -30,7 +30,7 @@ class AdminDoor:
         checks: Callable[[], Awaitable[Mapping[str, str]]],
         metrics: Callable[[], Awaitable[bytes]],
         media_type: str,
-        facts: Mapping[str, str],
+        facts: Callable[[], Mapping[str, str]],
     ) -> None:
         self._checks, self._metrics, self._facts = checks, metrics, facts
         self._media_type = media_type
@@ -75,6 +75,6 @@ class AdminDoor:
             case Question.HEALTH:
                 return operating.health()
             case Question.READINESS:
-                return operating.readiness(await self._checks(), self._facts)
+                return operating.readiness(await self._checks(), self._facts())
             case Question.METRICS:
                 return operating.metrics(self._media_type, await self._metrics())

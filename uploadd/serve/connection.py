@@ -25,6 +25,7 @@ from uploadd.protocol.origins import check_foreign, check_host
 from uploadd.protocol.routes import allowed, route
 from uploadd.protocol.upgrade import asks_for_upgrade
 from uploadd.serve.advice import Advice
+from uploadd.serve.closing import close
 from uploadd.serve.conversations import Conversations
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.rules import Rules
@@ -103,7 +104,7 @@ class FrontDoor:
             self.failures += 1
             log.exception("a connection ended by an error of ours")
         finally:
-            await trio.aclose_forcefully(stream)
+            await close(stream)
 
     async def _converse(self, stream: trio.abc.Stream) -> None:
         """One request after another, in order."""

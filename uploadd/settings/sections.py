@@ -72,6 +72,13 @@ class Storage:
         "How long is kept how an upload ended, for a client that was away and has a client id.",
         reloads=True,
     )
+    keep_gone: float = setting(
+        DURATION,
+        "30 d",
+        "How long is remembered that there was an upload which has expired, was cancelled or was"
+        " deleted: who asks for it is told so (410), later that there is none (404).",
+        reloads=True,
+    )
 
 
 @section

@@ -159,6 +159,8 @@ class Pulled(NamedTuple):
     """Nothing more will come: the peer has closed, or is gone."""
     error: OSError | None = None
     """What the disk said; of what was taken from the socket some may be lost."""
+    seconds: float = 0.0
+    """In which the bytes were written; in the others they were waited for."""
 
 
 @runtime_checkable

@@ -27,6 +27,7 @@ from uploadd.store.flushes import Flushes, How
 from uploadd.store.growing import GrowingFiles
 from uploadd.store.pull import Pipes, pull
 from uploadd.store.reserve import Reserve
+from uploadd.store.seconds import Seconds
 from uploadd.store.writes import Growing, Kept, Write, Writes
 
 T = TypeVar("T")
@@ -70,7 +71,8 @@ class FileStore:
             in_thread=partial(self._in_thread, self._metadata),
         )
         self._reserve = Reserve(self._root, min_free)
-        self._writes = Writes(self._growing.open, self._reserve, self._data)
+        self.seconds = Seconds()
+        self._writes = Writes(self._growing.open, self._reserve, self._data, self.seconds)
         self._kept = Kept()
         self._pipes = Pipes(16)
         self._flushes = Flushes(
@@ -136,6 +138,7 @@ class FileStore:
             await self._growing.admit(id, entry)
             pulled = await self._in_thread(self._data, move)
             entry.dirty = entry.dirty.add(at, at + pulled.moved)
+        self.seconds.took("write", pulled.seconds)
         if pulled.error is not None:
             raise disk.told(pulled.error, "writing") from pulled.error
         return pulled
@@ -194,7 +197,7 @@ class FileStore:
         self, ids: Sequence[str], publishing: Collection[str] = ()
     ) -> Mapping[str, Extents | StoreError]:
         entries = self._growing.some(ids)
-        with self._growing.using(entries):
+        with self._growing.using(entries), self.seconds.of("flush"):
             await self._growing.settled(entries)
             return await self._flushes.flush(entries, publishing)
 
@@ -245,7 +248,7 @@ class FileStore:
             opened,
             durable_folders=self._durable_folders if self._durable else None,
         )
-        with self._growing.using(entries):
+        with self._growing.using(entries), self.seconds.of("publish"):
             answer = await self._in_thread(self._metadata, job)
         for id, result in answer.items():
             if isinstance(result, Published) and id in entries:

@@ -98,9 +98,9 @@ def pull(
             put, error = reserve.within(wanted, step)
             moved += put
             if error is not None:
-                return Pulled(moved, ended=True, error=error)
+                return Pulled(moved, ended=True, error=error, seconds=source.writing)
         sound = True
-        return Pulled(moved, ended=source.ended)
+        return Pulled(moved, ended=source.ended, seconds=source.writing)
     finally:
         if sound:
             pipes.put_back(pipe)
@@ -110,8 +110,12 @@ def pull(
 
 def _step(source: Source, pipe: Pipe, file: int, at: int, count: int) -> Moved:
     """Up to *count* bytes from *source* into the file."""
-    took = source.take(pipe, count)
-    return _put(pipe, file, at, took) if took else (0, None)
+    if not (took := source.take(pipe, count)):
+        return 0, None
+    began = time.monotonic()
+    put = _put(pipe, file, at, took)
+    source.writing += time.monotonic() - began
+    return put
 
 
 class Source:
@@ -123,6 +127,8 @@ class Source:
         """Nothing is there, or so little that waiting for it is for the loop."""
         self.ended = False
         """Nothing will come any more."""
+        self.writing = 0.0
+        """Seconds in which what it gave was written."""
 
     def take(self, pipe: Pipe, count: int) -> int:
         """Up to *count* bytes into *pipe*, waited for if that is worth it; how many."""

@@ -15,6 +15,7 @@ from uploadd.protocol.upload import Identity
 from uploadd.store import disk
 from uploadd.store.contract import Bytes
 from uploadd.store.reserve import Reserve
+from uploadd.store.seconds import Seconds
 
 SMALL: Final = 64 * 1024
 """Bytes of a write that shares a thread hop with others that wait."""
@@ -132,9 +133,13 @@ class Writes:
     """Carries writes into threads.  *open* gives the descriptor of an upload, in the thread."""
 
     def __init__(
-        self, open: Callable[..., int], reserve: Reserve, limiter: trio.CapacityLimiter
+        self,
+        open: Callable[..., int],
+        reserve: Reserve,
+        limiter: trio.CapacityLimiter,
+        seconds: Seconds,
     ) -> None:
-        self._open, self._reserve, self._limiter = open, reserve, limiter
+        self._open, self._reserve, self._limiter, self._seconds = open, reserve, limiter, seconds
         self._waiting: list[Write] = []
         self._hopping = False
 
@@ -171,7 +176,8 @@ class Writes:
 
     async def _hop(self, jobs: Sequence[Write]) -> None:
         try:
-            await trio.to_thread.run_sync(partial(self._now, jobs), limiter=self._limiter)
+            with self._seconds.of("write"):
+                await trio.to_thread.run_sync(partial(self._now, jobs), limiter=self._limiter)
         finally:
             for job in jobs:
                 job.count_in()
