@@ -216,6 +216,33 @@ def test_dead_letters_are_looked_at_and_tried_again(tmp_path: Path) -> None:
         assert daemon.settles(lambda: ids[0] in told.read_text())
 
 
+def test_hooks_are_asked_with_a_sample(tmp_path: Path) -> None:
+    """What they answer is shown; who answers nothing that can be understood is named, with a code
+    for scripts; and nothing is made.
+    """
+    good, bad = tmp_path / "good.sh", tmp_path / "bad.sh"
+    no = '{"RejectUpload": true, "HTTPResponse": {"Body": "closed today"}}'
+    good.write_text(f"#!/bin/sh\ncat >{tmp_path}/told\necho '{no}'\n")
+    bad.write_text("#!/bin/sh\necho why not >&2\nexit 3\n")
+    good.chmod(0o755)
+    bad.chmod(0o755)
+    folder = tmp_path / "served"
+    sets = (f"good.run={good}", "good.events=pre-create", f"bad.run={bad}")
+    args = [part for one in sets for part in ("--set", f"hook.{one}")]
+    ran = run("hooks", "test", str(folder), *args)
+    assert ran.returncode == 1
+    first, second, third = ran.stdout.splitlines()
+    assert first.startswith("✗ bad  post-finish  hook bad: ")
+    assert first.endswith("ended with 3: why not")
+    assert second.startswith("✓ good  pre-create  refuses: closed today  (")
+    assert third == f"  {no}"
+    assert json.loads((tmp_path / "told").read_text())["Type"] == "pre-create"
+    assert run("hooks", "test", str(folder), *args, "--hook", "good").returncode == 0
+    ran = run("hooks", "test", str(folder), *args, "--hook", "other")
+    assert (ran.returncode, "there are: bad, good" in ran.stderr) == (os.EX_USAGE, True)
+    assert not folder.exists()
+
+
 def test_a_folder_without_a_ledger_is_told_and_left_alone(tmp_path: Path) -> None:
     """Nothing is made there by looking."""
     for command in (["uploads", "ls"], ["hooks", "ls"], ["verify"]):
