@@ -82,7 +82,11 @@ class Measures:
 
     def _pacer(self, whose: str) -> Pacer:
         rate = self._each.rate or UNBOUNDED
-        return _kept(self._pacers, whose, lambda: Pacer(rate), lambda one: one.idle)
+
+        def idle(whose: str) -> bool:  # else an owner's next upload would not share with the last
+            return whose not in self._uploads and self._pacers[whose].idle
+
+        return _kept(self._pacers, whose, lambda: Pacer(rate), idle)
 
     def _for_all(self) -> list[Pacer]:
         return [self._all] if self._each.total_rate is not None else []
@@ -119,13 +123,20 @@ def _kept(
     known: OrderedDict[str, T],
     key: str,
     make: Callable[[], T],
-    idle: Callable[[T], bool] = lambda one: True,
+    idle: Callable[[str], bool] = lambda key: True,
 ) -> T:
     """The one of *key*, made when it is new; of too many the oldest that are *idle* are dropped."""
     found = known.get(key)
     if found is None:
+        # Two looks for one that is added: those that are not idle pass, and do not add up.
+        for _ in range(2):
+            if len(known) < REMEMBERED:
+                break
+            oldest = next(iter(known))
+            if idle(oldest):
+                del known[oldest]
+            else:
+                known.move_to_end(oldest)
         found = known[key] = make()
-        while len(known) > REMEMBERED and idle(next(iter(known.values()))):
-            known.popitem(last=False)
     known.move_to_end(key)
     return found
