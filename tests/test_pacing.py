@@ -113,7 +113,7 @@ def test_nobody_is_measured_where_nothing_is_bounded() -> None:
 
 
 def test_of_too_many_the_idle_are_forgotten() -> None:
-    """An address that owes nothing is as good as a new one; not while it sends, whatever it owes."""
+    """An address that owes nothing is as good as a new one; but not while it sends."""
 
     async def main() -> None:
         measures = Measures(Each(rate=RATE, requests=5))
