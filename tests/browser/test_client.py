@@ -337,7 +337,7 @@ def test_the_newer_tab_has_it_and_the_older_does_not_fight(
 ) -> None:
     """Until its user says so: then it takes it back, once."""
     road.rate = 6 * MIB
-    file = big(tmp_path, 24 * MIB)
+    file = big(tmp_path, 64 * MIB)
     first = enter(road.url, file)
     first.evaluate(NO_LOCKS)
     first.evaluate("send()")
@@ -355,7 +355,7 @@ def test_the_newer_tab_has_it_and_the_older_does_not_fight(
     until(second, "p.code === 'taken-over'")
     second.evaluate("up.cancel()")  # of all that are its own
     road.rate = None
-    assert first.evaluate("outcome()")["length"] == 24 * MIB
+    assert first.evaluate("outcome()")["length"] == 64 * MIB
     assert second.evaluate("upload.progress.phase") == "failed"
     assert (daemon.dir / file.name).read_bytes() == file.read_bytes()
 
