@@ -240,6 +240,29 @@ async def test_what_comes_again_is_counted_once(tmp_path: Path) -> None:
         assert (upload.offset, tally.received["tus"]) == (14, 22)
 
 
+async def test_each_holder_ends_where_its_own_uploads_must(tmp_path: Path) -> None:
+    """What one may send does not bound the next, nor the next lift what bounds the one."""
+    async with rings(tmp_path) as r:
+        r.uploads.max_length = 9
+        upload = r.uploads.create()
+        guest = r.uploads.contend(upload, ignore, nothing, ignore)
+        guest.bound(5)
+        r.uploads.settle_new(guest)
+        await r.append(guest, b"12345")
+        with pytest.raises(errors.TooLarge):
+            r.uploads.declare(guest, 6)
+        r.uploads.release(guest)
+        owner = r.uploads.contend(upload, ignore, nothing, ignore)
+        owner.bound(None)
+        await r.uploads.settle(owner)
+        assert (guest.run.end, owner.run.end) == (5, 9)
+        with pytest.raises(errors.TooLarge):
+            r.uploads.declare(owner, 10)
+        r.uploads.declare(owner, 6)
+        await r.append(owner, b"6")
+        r.uploads.release(owner)
+
+
 def ignore(error: Exception) -> None:
     """For claims that are not stopped here."""
 

@@ -48,10 +48,17 @@ class Claim:
     released: trio.Event = field(default_factory=trio.Event)
     way: Way = NO_WAY
     """By which its bytes come."""
+    most: int | None = None
+    """Bytes of the largest upload that its holder may make of one of unknown length."""
     on_durable: Callable[[str, float], None] = lambda wire, seconds: None
     """Told how many seconds after they came bytes were durable."""
     _working: int = field(default=0, init=False)
     _came: tuple[int, float] | None = field(default=None, init=False)
+
+    def bound(self, most: int | None) -> None:
+        """Have it end at *most* bytes at the latest; before it is settled."""
+        if most is not None and (self.most is None or most < self.most):
+            self.most = most
 
     def stop(self, error: UploadError) -> None:
         """Tell the holder to let go, because of *error*; the first reason counts."""

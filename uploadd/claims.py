@@ -85,7 +85,7 @@ class Claims(ABC):
             raise errors.Conflict(f"the end of upload {upload.id} is not written down yet")
         upload.check(Input.CLAIM)
         claim = Claim(upload, on_stop, on_move, on_fault, way=way)
-        claim.on_durable = self.tally.waited
+        claim.most, claim.on_durable = self.max_length, self.tally.waited
         claim.settled = partial(self.commit.is_settled, upload)
         older = self._claims.setdefault(upload.id, [])
         if at is not None and older and older[-1].is_beyond(at):
@@ -102,16 +102,14 @@ class Claims(ABC):
         claims = self._claims.get(upload.id)
         return claims[-1] if claims else None
 
-    def _run(self, upload: Upload) -> Run:
-        # Of unknown length, it ends where every upload must.
-        bounds = (self.max_length, upload.ceiling) if upload.length is None else ()
-        end = min((bound for bound in bounds if bound is not None), default=None)
-        return Run(upload.offset, upload.fence, end)
+    def _run(self, claim: Claim) -> Run:
+        upload = claim.upload
+        return Run(upload.offset, upload.fence, claim.most if upload.length is None else None)
 
     def settle_new(self, claim: Claim) -> None:
         """Open the run of a claim on an upload that was just created: nothing is to wait for."""
         claim.upload.fence += 1
-        claim.run = self._run(claim.upload)
+        claim.run = self._run(claim)
         self.tally.created[claim.way.wire] += 1
         self.watch.moved(claim.upload)
 
@@ -129,7 +127,7 @@ class Claims(ABC):
             raise claim.ended
         upload.move(Input.CLAIM)
         upload.fence += 1
-        claim.run = self._run(upload)
+        claim.run = self._run(claim)
         self.tally.went_on(upload, claim.way)
         self.watch.moved(upload)
 

@@ -55,8 +55,8 @@ SWEEP_INTERVAL: Final = 60.0
 RECONNECT_AFTER: Final = 1.0
 ADMIN: Final = "admin"
 """Name of sockets for operators."""
-HTTP: Final = frozenset({"http", "unknown", ""})
-"""Names of sockets for peers; systemd calls one so that nobody named, or after its unit."""
+HTTP: Final = frozenset({"http", "uploadd.socket", "unknown", ""})
+"""Names of sockets for peers; systemd calls one that nobody named after its unit, or unknown."""
 
 
 async def serve(
@@ -158,7 +158,7 @@ async def _listening(
 def _for_peers(handed: Mapping[str, list[socket.socket]]) -> list[socket.socket]:
     """Those of the sockets that have the right name; all others are a mistake in a unit."""
     for name in handed:
-        if name not in HTTP and not name.endswith(".socket"):
+        if name not in HTTP:
             raise CannotStart(
                 f'systemd hands over a socket named "{name}", and there is no use for it',
                 "FileDescriptorName=http in the socket unit, or admin",

@@ -16,7 +16,8 @@ from uploadd.auth.keyring import Keyring, Places
 from uploadd.config import Config, ConfigError, Place, Problem
 from uploadd.folder import STATE
 from uploadd.listening import CannotStart, is_beyond
-from uploadd.protocol.tokens import Terms
+from uploadd.protocol.origins import LOCAL_NAMES
+from uploadd.protocol.tokens import Terms, read_scopes
 
 log = logging.getLogger("uploadd.access")
 LOOK: Final = 1.0
@@ -27,7 +28,8 @@ MEND: Final = "mend or remove it: what is not understood permits nothing"
 def places_of(config: Config) -> Places:
     """Where tokens and keys lie."""
     said, state = config.access, os.path.join(os.path.abspath(config.storage.dir), STATE)
-    terms = Terms(said.jwt_audience, said.jwt_issuer or None) if said.jwt_keys else None
+    scopes = read_scopes(said.jwt_scopes)
+    terms = Terms(said.jwt_audience, said.jwt_issuer or None, scopes) if said.jwt_keys else None
     return Places(
         said.tokens or os.path.join(state, auth_files.TOKENS),
         said.link_keys or os.path.join(state, auth_files.KEYS),
@@ -47,7 +49,8 @@ def check(config: Config) -> None:
         places = places._replace(tokens=said.tokens, keys=said.link_keys)
     _keyring(places)
     if config.storage.dir or said.tokens:
-        _takes_strangers(config, places, public=is_beyond(config.server.host))
+        public = is_beyond(config.server.host)
+        _takes_strangers(config, tokens=_has_tokens(places), public=public)
 
 
 def _check_apart(config: Config) -> None:
@@ -66,12 +69,19 @@ def _check_apart(config: Config) -> None:
             )
 
 
-def _takes_strangers(config: Config, places: Places, *, public: bool) -> bool:
-    """Raises CannotStart where nobody has said so, and everybody could come."""
-    tokens = places.jwks is not None or os.path.isdir(places.tokens)
-    strangers = takes_strangers(config.access.anonymous, public=public, tokens=tokens)
+def _has_tokens(places: Places) -> bool:
+    """Whether there is any way to have one."""
+    return places.jwks is not None or os.path.isdir(places.tokens)
+
+
+def _takes_strangers(config: Config, *, tokens: bool, public: bool) -> bool:
+    """Raises CannotStart where nobody has said so, and everybody could come: by themselves, or
+    by a name that the daemon has, since then something is in front of it.
+    """
+    named = not LOCAL_NAMES.issuperset(config.server.names)
+    strangers = takes_strangers(config.access.anonymous, public=public or named, tokens=tokens)
     if strangers is None:
-        raise _for_everybody(config)
+        raise _for_everybody(config, public=public)
     return strangers
 
 
@@ -84,9 +94,9 @@ class Permissions:
 
     def __init__(self, config: Config, *, local: bool, public: bool) -> None:
         _check_apart(config)
-        self._local, places = local, places_of(config)
-        self._tokens = places.jwks is not None or os.path.isdir(places.tokens)
-        strangers = _takes_strangers(config, places, public=public)
+        self._local, self._public, places = local, public, places_of(config)
+        self._tokens = _has_tokens(places)
+        strangers = _takes_strangers(config, tokens=self._tokens, public=public)
         if strangers and not (self._tokens or (local and not config.server.names)):
             log.warning("nobody is asked for a token (access.anonymous): everybody may upload")
         self._keyring = _keyring(places) if self._tokens or not strangers else None
@@ -96,6 +106,7 @@ class Permissions:
             keyring=self._keyring,
             strangers=strangers,
             grace=config.access.grace,
+            link_life=config.access.link_life,
         )
 
     def _lists(self, config: Config) -> bool:
@@ -105,14 +116,23 @@ class Permissions:
     def prepare(self, config: Config) -> Callable[[], None]:
         """What makes *config* count, on the loop.  May block.  Raises ConfigError."""
         try:
+            _takes_strangers(config, tokens=self._tokens, public=self._public)
             take = self._keyring.load() if self._keyring is not None else lambda: None
         except Unusable as error:
             raise ConfigError([Problem(Place(error.path), error.why, hint=MEND)]) from error
+        except CannotStart as error:
+            problem = Problem(Place(error.setting), error.message, hint=error.hint)
+            raise ConfigError([problem]) from error
         listing, said = self._lists(config), config.access
 
         def swap() -> None:
             take()
-            self.access.adopt(listing=listing, reading=said.read == "everybody", grace=said.grace)
+            self.access.adopt(
+                listing=listing,
+                reading=said.read == "everybody",
+                grace=said.grace,
+                link_life=said.link_life,
+            )
 
         return swap
 
@@ -142,11 +162,13 @@ def _keyring(places: Places) -> Keyring:
         raise CannotStart(str(error), MEND, os.EX_CONFIG) from error
 
 
-def _for_everybody(config: Config) -> CannotStart:
+def _for_everybody(config: Config, *, public: bool) -> CannotStart:
+    named = [name for name in config.server.names if name not in LOCAL_NAMES]
+    where = config.server.host if public else named[0]
     return CannotStart(
-        f"nobody is asked for a token, and whoever reaches {config.server.host} could upload",
+        f"nobody is asked for a token, and whoever reaches {where} could upload",
         f"uploadd token new NAME {config.storage.dir or 'DIR'}, and give it to who may upload\n"
         "(or --set access.anonymous=yes, if it is for everybody)",
         os.EX_CONFIG,
-        setting="server.host",
+        setting="server.host" if public else "server.names",
     )

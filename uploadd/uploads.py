@@ -79,6 +79,18 @@ class Uploads(Endings):
 
     # --- create and find --------------------------------------------------------------------
 
+    def declare(self, claim: Claim, length: int) -> None:
+        """Fix the length that was put off, for who holds *claim*.
+
+        Raises TooLarge, OverQuota, LengthConflict.
+        """
+        upload, most = claim.upload, claim.most
+        if upload.length is None and most is not None and length > most:
+            raise errors.TooLarge(saying.too_large(length, most))
+        self.reserve(upload, length)
+        upload.declare(length, claim.run.received)
+        claim.run.end = None
+
     async def room_for(self, length: int | None) -> None:
         """Refuse an upload of *length* before its first byte.  Raises TooLarge or NoSpace."""
         if self.max_length is not None and (length or 0) > self.max_length:

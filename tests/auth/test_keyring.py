@@ -305,3 +305,22 @@ def test_a_kind_that_is_no_text_is_no_kind(key: dict[str, Any]) -> None:
     """It is refused as any other mistake in the file."""
     with pytest.raises(ValueError, match="key 1: a key of kind"):
         read_keys(json.dumps({"keys": [key]}).encode())
+
+
+def test_a_link_is_good_as_long_as_the_key_of_the_token_that_made_it(tmp_path: Path) -> None:
+    """However the issuer orders what the key says; the link does not tell what the key is."""
+    keyring = ring(tmp_path, JWKS["HS256"], JWKS["ES256"])
+    keyring.with_key()()
+    by = {alg: keyring.prove(made(alg), NOW).standing for alg in ("HS256", "ES256")}
+    ticket = Ticket("read", "u1", int(NOW) + 60)
+    texts = {alg: keyring.sign(ticket, maker) or "" for alg, maker in by.items()}
+    proofs = {alg: keyring.prove(text, NOW) for alg, text in texts.items()}
+    turned = dict(reversed(JWKS["ES256"].items()))
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [turned]}))
+    keyring.load()()
+    assert (proofs["HS256"].standing.good, proofs["ES256"].standing.good) == (False, True)
+    with pytest.raises(Unauthorised, match="revoked"):
+        keyring.prove(texts["HS256"], NOW)
+    assert keyring.prove(texts["ES256"], NOW).standing.good
+    with pytest.raises(Unauthorised, match="revoked"):
+        keyring.sign(ticket, by["HS256"])

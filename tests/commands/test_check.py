@@ -59,14 +59,21 @@ def test_a_folder_that_cannot_be_written_to_is_told_with_its_line(tmp_path: Path
 def test_what_the_daemon_would_not_start_with_is_not_called_good(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An address that everybody reaches, and no tokens; keys that are not there."""
+    """An address that everybody reaches, or a name behind a proxy, and no tokens; keys that are
+    not there.
+    """
     public = ["check", "--set", "server.host=0.0.0.0"]
     assert main(public) == os.EX_OK
     assert main([*public, str(tmp_path)]) == os.EX_CONFIG
     assert "nobody is asked for a token" in capsys.readouterr().err
     assert main([*public, "--set", "access.anonymous=yes", str(tmp_path)]) == os.EX_OK
+    named = ["check", "--set", "server.names=localhost,files.example.com", str(tmp_path)]
+    assert main(named) == os.EX_CONFIG
+    assert "whoever reaches files.example.com could upload" in capsys.readouterr().err
+    assert main([*named, "--set", "access.anonymous=yes"]) == os.EX_OK
+    assert main(["check", "--set", "server.names=localhost", str(tmp_path)]) == os.EX_OK
     (tmp_path / ".uploadd" / "tokens").mkdir(parents=True)
-    assert main([*public, str(tmp_path)]) == os.EX_OK
+    assert main([*public, str(tmp_path)]) == main(named) == os.EX_OK
     keys = ["--set", "access.jwt_keys=/none/jwks.json", "--set", "access.jwt_audience=uploads"]
     assert main(["check", *keys]) == os.EX_CONFIG
     assert "/none/jwks.json" in capsys.readouterr().err

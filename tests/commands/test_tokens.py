@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,19 @@ def test_links_are_printed_and_nothing_else(
     assert url == f"https://files.example/f/{id}"
     assert tickets.verify([key], text)[0].claims().scopes == {Scope.READ}
     assert main(["link", "get", "../x", str(tmp_path)]) == 64
+
+
+def test_a_link_lives_no_longer_than_the_settings_permit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where nothing is said; a longer one is refused with what to write."""
+    set = ["--set", 'access.link_life="1 d"']
+    assert main(["link", "send", str(tmp_path), "--expires", "2 d", *set]) == 64
+    assert 'access.link_life="2 d"' in capsys.readouterr().err
+    assert main(["link", "send", str(tmp_path), "--expires", "32 d"]) == 64
+    for said, life in ((set, 1), ([], 7)):
+        assert main(["link", "send", str(tmp_path), *said]) == 0
+        ticket = capsys.readouterr().out.strip().partition("#ticket=")[2]
+        [key] = files.keys(str(tmp_path / ".uploadd" / "keys"))
+        ends = tickets.verify([key], ticket)[0].expires
+        assert ends - 60 < time.time() + life * 86400 - 1 < ends

@@ -173,6 +173,17 @@ def _cancels(a: Asker) -> str:
     return a.hears(said, {"type": "cancel", "ref": 1})
 
 
+def _says(a: Asker, said: dict[str, Any]) -> str:
+    """What is not answered where it is permitted: then the answer to the next question comes."""
+    with a.session() as ws:
+        told = json.loads(ws.recv(WAIT))
+        if told["type"] == "welcome":
+            ws.send(json.dumps(said))
+            ws.send(json.dumps({"type": "begin", "ref": 1, "upload": "nobodys"}))
+            told = json.loads(ws.recv(WAIT))
+        return "open" if told.get("code", "not-found") == "not-found" else str(told["code"])
+
+
 API: Final = "/api/upload/"
 Ask = Callable[[Asker], str]
 ROWS: Final[dict[str, Ask]] = {
@@ -181,6 +192,11 @@ ROWS: Final[dict[str, Ask]] = {
         "POST", "/files/", CHUNK | {"Upload-Length": "1"}, b"x"
     ),
     "create: IETF": lambda a: a.status("POST", "/files/", IETF | {"Upload-Complete": "?0"}),
+    "create: IETF, whole": lambda a: a.status(
+        "POST", "/files/", IETF | {"Upload-Complete": "?1"}, b"x"
+    ),
+    "create: IETF, PUT": lambda a: a.status("PUT", "/x", IETF | {"Upload-Complete": "?0"}),
+    "create: plain": lambda a: a.status("POST", "/files/", {}, b"x"),
     "create: PUT": lambda a: a.status("PUT", "/x", {}, b"x"),
     "create: form": lambda a: a.status("POST", "/", FORM, BODY),
     "create: posted": lambda a: a.status("POST", "/api/upload", FORM, BODY),
@@ -198,15 +214,25 @@ ROWS: Final[dict[str, Ask]] = {
         b"x",
     ),
     "append: IETF": lambda a: a.status("PATCH", a.begun(), PARTIAL | {"Upload-Offset": "0"}, b"x"),
+    "append: IETF, last": lambda a: a.status(
+        "PATCH",
+        a.begun(),
+        PARTIAL | {"Upload-Offset": "0", "Upload-Complete": "?1"},
+        b"xy",
+    ),
     "append: session": _resumes,
     "offset: tus": lambda a: a.status("HEAD", a.begun(), TUS),
     "offset: IETF": lambda a: a.status("HEAD", a.begun(), IETF),
     "look: API": lambda a: a.status("GET", API + id_of(a.begun())),
     "look: API, status": lambda a: a.status("GET", API + a.stored() + "/status"),
+    "look: API, waiting": lambda a: a.status("GET", API + a.stored() + "/status?wait=30"),
+    "look: IETF, GET": lambda a: a.status("GET", a.begun(), IETF),
     "watch: events": lambda a: a.status("GET", f"/api/events?upload={a.stored()}"),
     "watch: session": _watches,
     "watch mine: events": lambda a: a.status("GET", "/api/events?upload=mine"),
     "watch mine: plain": _plain,
+    "watch mine: session": lambda a: _says(a, {"type": "watch", "uploads": "mine"}),
+    "watch all: session": lambda a: _says(a, {"type": "watch", "uploads": "all"}),
     "watch all: events": lambda a: a.status("GET", "/api/events?upload=all"),
     "read: GET": lambda a: a.status("GET", f"/f/{a.stored()}/name.txt"),
     "read: HEAD": lambda a: a.status("HEAD", f"/f/{a.stored()}"),
@@ -217,11 +243,13 @@ ROWS: Final[dict[str, Ask]] = {
     "cancel: API, DELETE": lambda a: a.status("DELETE", API + id_of(a.begun())),
     "cancel: session": _cancels,
     "delete: tus": lambda a: a.status("DELETE", f"/files/{a.stored()}", TUS),
+    "delete: IETF": lambda a: a.status("DELETE", f"/files/{a.stored()}", IETF),
     "delete: API": lambda a: a.status("DELETE", API + a.stored()),
     "list mine: API": lambda a: a.status("GET", "/api/uploads?of=mine"),
     "list mine: active": lambda a: a.status("GET", "/api/uploads/active?of=mine"),
     "list mine: notices": lambda a: a.status("GET", "/api/notices"),
     "list mine: read": lambda a: a.status("POST", "/api/notices/read", {}, b'{"notices":"all"}'),
+    "list mine: session": lambda a: _says(a, {"type": "read", "notices": "all"}),
     "list all: API": lambda a: a.status("GET", "/api/uploads?of=all"),
     "list all: active": lambda a: a.status("GET", "/api/uploads/active"),
     "link to have": lambda a: _links(a, {"upload": a.stored()}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -28,50 +28,62 @@ JWKS: Final = {
 }
 
 # "-" is what a token that was good when it began may still do: the same as the owner.
-# 104 offers an upload whose body is still to come.
+# 104 offers an upload whose body is still to come; "no" is NO.  The last two have links: to have
+# another file of the owner's, and to send one.
+NO: Final = frozenset({"403", "forbidden", "4403"})
 TABLE: Final = """
-                          owner   other     expired        anonymous admin   creator   reader
-create: tus               201     201       401            401       201     201       403
-create: tus, whole        201     201       401            401       201     201       403
-create: IETF              104     104       401            401       104     104       403
-create: PUT               201     201       401            401       201     201       403
-create: form              201     201       401            401       201     201       403
-create: posted            201     201       401            401       201     201       403
-create: session           ready   ready     token-expired  token     ready   ready     forbidden
-create: session, key      ready   ready     token-expired  token     ready   ready     forbidden
-concat: tus               201     403       401            401       201     403       403
-append: tus               204     403       -              401       204     403       403
-append: tus, last         204     403       -              401       204     403       403
-append: POST for PATCH    204     403       -              401       204     403       403
-append: IETF              204     403       -              401       204     403       403
-append: session           ready   forbidden -              token     ready   forbidden forbidden
-offset: tus               200     403       -              401       200     403       403
-offset: IETF              204     403       -              401       204     403       403
-look: API                 200     403       -              401       200     403       200
-look: API, status         200     403       -              401       200     403       200
-watch: events             200     403       -              401       200     403       403
-watch: session            progress forbidden -             token     progress forbidden forbidden
-watch mine: events        200     200       -              401       200     403       403
-watch mine: plain         open    open      -              4401      open    4403      4403
-watch all: events         403     403       401            401       200     403       403
-read: GET                 200     403       401            401       200     403       200
-read: HEAD                200     403       401            401       200     403       200
-read: where it was sent   200     403       401            401       200     403       200
-cancel: tus               204     403       -              401       204     403       403
-cancel: IETF              204     403       -              401       204     403       403
-cancel: API               204     403       -              401       204     403       403
-cancel: API, DELETE       204     403       -              401       204     403       403
-cancel: session           cancelled forbidden -            token     cancelled forbidden forbidden
-delete: tus               204     403       401            401       204     403       403
-delete: API               204     403       401            401       204     403       403
-list mine: API            200     200       401            401       200     403       403
-list mine: active         200     200       401            401       200     403       403
-list mine: notices        200     200       401            401       200     403       403
-list mine: read           204     204       401            401       204     403       403
-list all: API             403     403       401            401       200     403       403
-list all: active          403     403       401            401       200     403       403
-link to have              201     403       401            401       201     403       201
-link to send              201     201       401            401       201     201       403
+                         owner     other expired       anonymous admin     creator reader has sends
+create: tus              201       201   401           401       201       201     no     no  201
+create: tus, whole       201       201   401           401       201       201     no     no  201
+create: IETF             104       104   401           401       104       104     no     no  104
+create: IETF, whole      104       104   401           401       104       104     no     no  104
+create: IETF, PUT        104       104   401           401       104       104     no     no  104
+create: plain            201       201   401           401       201       201     no     no  201
+create: PUT              201       201   401           401       201       201     no     no  201
+create: form             201       201   401           401       201       201     no     no  201
+create: posted           201       201   401           401       201       201     no     no  201
+create: session          ready     ready token-expired token     ready     ready   no     no  ready
+create: session, key     ready     ready token-expired token     ready     ready   no     no  ready
+concat: tus              201       no    401           401       201       no      no     no  no
+append: tus              204       no    -             401       204       no      no     no  no
+append: tus, last        204       no    -             401       204       no      no     no  no
+append: POST for PATCH   204       no    -             401       204       no      no     no  no
+append: IETF             204       no    -             401       204       no      no     no  no
+append: IETF, last       200       no    -             401       200       no      no     no  no
+append: session          ready     no    -             token     ready     no      no     no  no
+offset: tus              200       no    -             401       200       no      no     no  no
+offset: IETF             204       no    -             401       204       no      no     no  no
+look: API                200       no    -             401       200       no      200    no  no
+look: API, status        200       no    -             401       200       no      200    no  no
+look: API, waiting       200       no    -             401       200       no      200    no  no
+look: IETF, GET          204       no    -             401       204       no      no     no  no
+watch: events            200       no    -             401       200       no      no     no  no
+watch: session           progress  no    -             token     progress  no      no     no  no
+watch mine: events       200       200   -             401       200       no      no     no  no
+watch mine: plain        open      open  -             4401      open      no      no     no  no
+watch mine: session      open      open  -             token     open      no      no     no  no
+watch all: events        no        no    401           401       200       no      no     no  no
+watch all: session       no        no    token-expired token     open      no      no     no  no
+read: GET                200       no    401           401       200       no      200    no  no
+read: HEAD               200       no    401           401       200       no      200    no  no
+read: where it was sent  200       no    401           401       200       no      200    no  no
+cancel: tus              204       no    -             401       204       no      no     no  no
+cancel: IETF             204       no    -             401       204       no      no     no  no
+cancel: API              204       no    -             401       204       no      no     no  no
+cancel: API, DELETE      204       no    -             401       204       no      no     no  no
+cancel: session          cancelled no    -             token     cancelled no      no     no  no
+delete: tus              204       no    401           401       204       no      no     no  no
+delete: IETF             204       no    401           401       204       no      no     no  no
+delete: API              204       no    401           401       204       no      no     no  no
+list mine: API           200       200   401           401       200       no      no     no  no
+list mine: active        200       200   401           401       200       no      no     no  no
+list mine: notices       200       200   401           401       200       no      no     no  no
+list mine: read          204       204   401           401       204       no      no     no  no
+list mine: session       open      open  token-expired token     open      no      no     no  no
+list all: API            no        no    401           401       200       no      no     no  no
+list all: active         no        no    401           401       200       no      no     no  no
+link to have             201       no    401           401       201       no      201    no  no
+link to send             201       201   401           401       201       201     no     no  no
 """
 
 
@@ -79,7 +91,7 @@ def cells() -> Iterator[tuple[str, str, str]]:
     """Row, column and what is expected there."""
     columns, *lines = TABLE.strip().splitlines()
     for line in lines:
-        name, found = line[:26].strip(), line[26:].split()
+        name, found = line[:25].strip(), line[25:].split()
         row = dict(zip(columns.split(), found, strict=True))
         for column, expected in row.items():
             yield name, column, row["owner"] if expected == "-" else expected
@@ -88,7 +100,7 @@ def cells() -> Iterator[tuple[str, str, str]]:
 def signed(subject: str, expires: float | None = None) -> str:
     """A JSON Web Token; it expires now, where nothing else is said."""
     said = {"sub": subject, "exp": time.time() if expires is None else expires, "aud": "uploads"}
-    return jwt.encode(said, SECRET, algorithm="HS256")
+    return jwt.encode(said | {"scope": " ".join(USUAL)}, SECRET, algorithm="HS256")
 
 
 @pytest.fixture
@@ -128,11 +140,18 @@ def test_everybody_may_what_the_table_says(store: Path, daemon: Daemon) -> None:
     }
     daemon.start()
     owner = Asker(daemon, shown["owner"])
+    other = owner.stored()
+    lates: dict[str, Callable[[], str]] = {
+        "expired": partial(signed, "ana"),
+        "has": lambda: linked(owner, {"upload": other})[1],
+        "sends": lambda: linked(owner, {})[1],
+    }
     found, expected = {}, {}
     for row, column, cell in cells():
-        late = partial(signed, "ana") if column == "expired" else None
+        late = lates.get(column)
         asker = Asker(daemon, shown.get(column), owner, late)
-        found[row, column] = ROWS[row](asker)
+        heard = ROWS[row](asker)
+        found[row, column] = "no" if heard in NO else heard
         expected[row, column] = cell
     assert {row for row, _ in expected} == set(ROWS)
     wrong = {at: (found[at], cell) for at, cell in expected.items() if found[at] != cell}
@@ -250,7 +269,7 @@ def test_a_cookie_counts_in_a_session_only_beside_an_allowed_page(
     own, evil = ({"Cookie": cookie, "Origin": o} for o in (daemon.url, "https://evil.example"))
     assert nobody.status("GET", mine, own) == "200"
     assert nobody.status("GET", mine, evil) == "403"
-    assert nobody.status("GET", mine, {"Cookie": cookie}) == "403"
+    assert nobody.status("GET", mine, {"Cookie": cookie}) == "401"
 
 
 def test_a_public_address_needs_tokens_or_to_be_told(memory: Path) -> None:

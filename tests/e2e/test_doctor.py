@@ -44,7 +44,7 @@ def doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One that knows its name; for all tests here, since nothing may be left of any."""
     folder = tmp_path_factory.mktemp("doctor") / "store"
-    with Daemon(folder, "--set", f"server.names={NAME}") as daemon:
+    with Daemon(folder, "--set", f"server.names={NAME}", "--set", "access.anonymous=yes") as daemon:
         daemon.start()
         yield daemon
 

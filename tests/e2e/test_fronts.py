@@ -23,7 +23,9 @@ SAMPLE = (CONF / "nginx.conf").read_text()
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     """One that knows its name."""
-    with Daemon(tmp_path / "store", "--set", f"server.names={NAME}") as daemon:
+    with Daemon(
+        tmp_path / "store", "--set", f"server.names={NAME}", "--set", "access.anonymous=yes"
+    ) as daemon:
         daemon.start()
         yield daemon
 

@@ -148,3 +148,13 @@ def test_the_link_of_somebody_without_a_token_is_good(tmp_path: Path) -> None:
         daemon.start()
         link = said(Asker(daemon, None), "POST", "/api/links", b"{}", X_Client_Id="c" * 22)
         assert Asker(daemon, link["token"]).status("PUT", "/a", {}, b"x") == "201"
+
+
+def test_a_cookie_that_does_not_count_keeps_nobody_out(tmp_path: Path) -> None:
+    """Who needs no token is not refused for one that no page vouches for."""
+    (tmp_path / ".uploadd" / "tokens").mkdir(parents=True)
+    with Daemon(tmp_path, "--set", "access.anonymous=yes") as daemon:
+        daemon.start()
+        nobody, cookie = Asker(daemon, None), {"Cookie": f"uploadd_token={token(tmp_path, 'ana')}"}
+        assert nobody.status("PUT", "/a", cookie, b"x") == "201"
+        assert nobody.status("GET", "/api/uploads?of=mine", cookie) == "403"

@@ -83,7 +83,8 @@ def test_a_reload_takes_a_good_file_and_leaves_everything_for_a_bad_one(
     """What a bad one lacks is in the log and in the status; a connection is not touched."""
     file = tmp_path / "u.toml"
     file.write_text("")
-    with served(tmp_path / "store", ear, "--config", str(file)) as daemon:
+    said = ("--config", str(file), "--set", "access.anonymous=yes")
+    with served(tmp_path / "store", ear, *said) as daemon:
         daemon.start()
         ear.until("READY")
         kept = HTTPConnection(*daemon.address, timeout=60)
@@ -210,7 +211,7 @@ def test_sockets_of_systemd_are_served_tcp_and_unix(tmp_path: Path, size: int) -
             tmp_path / "store",
             under=handing([tcp, unix]),
             inherits=[tcp.fileno(), unix.fileno()],
-            environment={"LISTEN_FDNAMES": "http:http"},
+            environment={"LISTEN_FDNAMES": "http:uploadd.socket"},
         )
         with daemon:
             assert daemon.start() == f"http://127.0.0.1:{tcp.getsockname()[1]}"
@@ -246,6 +247,7 @@ def connected(listening: socket.socket) -> socket.socket:
     ("names", "type", "reason"),
     [
         ("htpp", socket.SOCK_STREAM, 'a socket named "htpp", and there is no use for it'),
+        ("admin.socket", socket.SOCK_STREAM, 'a socket named "admin.socket", and there is no use'),
         ("http", socket.SOCK_DGRAM, "what is of no use here"),
     ],
 )

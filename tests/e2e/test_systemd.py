@@ -99,11 +99,13 @@ def test_the_first_peer_starts_it_and_it_is_as_closed_as_its_unit(manager: Manag
 
 def test_a_reload_takes_a_good_file_and_a_bad_one_is_told_to_who_asked(manager: Manager) -> None:
     """``systemctl reload`` fails, the daemon is not touched."""
+    manager.config.write_text('[access]\nanonymous = "yes"\n')
     manager.do("start", "uploadd.socket", "uploadd.service")
     pid = manager.pid
     host = {"Host": "files.example.com"}
     assert ask(manager, "GET", "/-/info", host).status == 421
-    manager.config.write_text('[server]\nnames = ["files.example.com"]\n')
+    named = '[access]\nanonymous = "yes"\n[server]\nnames = ["files.example.com"]\n'
+    manager.config.write_text(named)
     manager.do("reload", "uploadd")
     manager.settles(lambda: ask(manager, "GET", "/-/info", host).status == 200)
     manager.settles(lambda: manager.show("StatusText").startswith("0 uploads, "))

@@ -256,7 +256,8 @@ def test_a_stop_ends_streams_at_once_and_a_restart_remembers_how_things_ended(
 
 def test_a_daemon_for_others_shows_nobody_what_others_have(tmp_path: Path) -> None:
     """Unless it is told to; and an id that is known is shown all the same."""
-    with Daemon(tmp_path / "served", "--set", "server.names=files.example") as daemon:
+    said = ("--set", "server.names=files.example", "--set", "access.anonymous=yes")
+    with Daemon(tmp_path / "served", *said) as daemon:
         daemon.start()
         sender = Sender(daemon, "a.bin", 10)
         sender.send(10)

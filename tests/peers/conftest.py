@@ -158,6 +158,7 @@ class Tuspy:
 
     def __init__(self, python: Path, proxy: Proxy) -> None:
         self._python, self._proxy = python, proxy
+        self.headers: dict[str, str] = {}
 
     def run(
         self, file: Path, storage: Path | None = None, stop_at: int | None = None, **options: Any
@@ -177,6 +178,7 @@ class Tuspy:
             "file": str(file),
             "storage": None if storage is None else str(storage),
             "stop_at": stop_at,
+            "headers": self.headers,
             "options": options,
         }
         words = [str(self._python), str(HERE / "drive.py"), json.dumps(job)]

@@ -2,7 +2,8 @@
 //
 //   node drive.mjs '{"folder": ..., "file": ..., "source": ..., "options": {...}}'
 //
-// start, resume (what the storage knows of the file), abort, terminate, end.
+// start, resume (what the storage knows of the file), abort, terminate, end,
+// token TEXT [AT]: shown from now on, or from that many bytes on.
 
 import { createReadStream, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -27,11 +28,19 @@ const sources = {
   web: () => Readable.toWeb(Readable.from(pieces(readFileSync(job.file)))),
 }
 
+let later = null
+function change(accepted) {
+  if (later && accepted >= later.at) upload.options.headers = later.headers
+}
+
 const options = {
   retryDelays: Array(60).fill(100),
   ...job.options,
   onUploadUrlAvailable: () => tell('url', { url: upload.url }),
-  onChunkComplete: (size, accepted, total) => tell('chunk', { size, accepted, total }),
+  onChunkComplete: (size, accepted, total) => {
+    tell('chunk', { size, accepted, total })
+    change(accepted)
+  },
   onSuccess: () => tell('success', { url: upload.url }),
   onError: (error) => {
     const answer = error.originalResponse
@@ -60,6 +69,14 @@ const verbs = {
     await upload.abort(true)
     tell('terminated')
   },
+  token: (text, at = 0) => {
+    later = { headers: { Authorization: `Bearer ${text}` }, at: Number(at) }
+    change(0)
+    tell('known')
+  },
   end: () => process.exit(0),
 }
-for await (const line of createInterface({ input: process.stdin })) await verbs[line]()
+for await (const line of createInterface({ input: process.stdin })) {
+  const [verb, ...words] = line.split(' ')
+  await verbs[verb](...words)
+}

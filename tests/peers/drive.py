@@ -12,7 +12,8 @@ job = json.loads(sys.argv[1])
 options = job["options"]
 if job["storage"] is not None:
     options |= {"store_url": True, "url_storage": FileStorage(job["storage"])}
-uploader = client.TusClient(job["endpoint"]).uploader(job["file"], **options)
+there = client.TusClient(job["endpoint"], headers=job["headers"])
+uploader = there.uploader(job["file"], **options)
 began_at = uploader.offset
 uploader.upload(stop_at=job["stop_at"])
 print(json.dumps({"url": uploader.url, "began_at": began_at, "offset": uploader.offset}))

@@ -25,6 +25,8 @@ def request(method: str = "POST", target: str = "/files/?access_token=t") -> Req
         (b"upload-length", b"11"),
         (b"authorization", b"Bearer t"),
         (b"cookie", b"session=s"),
+        (b"x-client-id", b"c"),
+        (b"sec-websocket-protocol", b"uploadd.v1, uploadd.token.dA"),
         (b"x-forwarded-for", b"10.0.0.1"),
         (b"x-forwarded-for", b"10.0.0.2"),
     )
@@ -84,7 +86,8 @@ def test_what_is_kept_until_it_is_told_holds_no_secrets(kind: str) -> None:
     """Neither tokens nor cookies lie in the outbox, nor queries that may hold one."""
     document = json.loads(told(kind, uploaded(), request(), None))["Event"]["HTTPRequest"]
     assert document["URI"] == "/files/"
-    assert not {"Authorization", "Cookie"} & document["Header"].keys()
+    secret = {"Authorization", "Cookie", "X-Client-Id", "Sec-Websocket-Protocol"}
+    assert not secret & document["Header"].keys()
     assert document["Header"]["Upload-Length"] == ["11"]
 
 

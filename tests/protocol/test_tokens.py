@@ -26,12 +26,13 @@ def judge(said: dict[str, Any], terms: Terms = TERMS) -> Claims:
 
 
 def test_a_good_token_says_who_what_and_until_when() -> None:
-    """Without scopes it is for the usual ones, never for admin."""
-    assert judge(GOOD) == Claims("ana", USUAL, NOW + 60)
+    """Without a scope it permits what the settings say, and those say nothing by themselves."""
+    assert judge(GOOD) == Claims("ana", frozenset(), NOW + 60)
+    assert judge(GOOD, Terms("uploads", scopes=USUAL)) == Claims("ana", USUAL, NOW + 60)
     assert judge(GOOD | {"aud": ["other", "uploads"], "iss": "us"}, Terms("uploads", "us"))
     scoped = judge(GOOD | {"scope": "openid create admin", "nbf": NOW + 59, "iat": NOW + 59})
     assert scoped.scopes == {Scope.CREATE, Scope.ADMIN}
-    assert judge(GOOD | {"scope": ""}).scopes == frozenset()
+    assert judge(GOOD | {"scope": ""}, Terms("uploads", scopes=USUAL)).scopes == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,20 @@ def test_what_is_wrong_with_a_token_refuses_it(change: dict[str, Any]) -> None:
     said = {name: value for name, value in (GOOD | change).items() if value is not None}
     with pytest.raises(Unauthorised):
         judge(said)
+
+
+UNFIT = "\x00\n\x7f\x80\x85\x9f\u200e\u2028\u2029\u202e\u2066\ud800"
+
+
+@pytest.mark.parametrize("sign", UNFIT, ids=[f"{ord(sign):x}" for sign in UNFIT])
+def test_a_subject_is_one_line_that_can_be_written_down(sign: str) -> None:
+    """It stands in logs, in the ledger, and before people."""
+    with pytest.raises(ValueError, match="subject"):
+        tokens.check_subject(f"ana{sign}b")
+    with pytest.raises(Unauthorised):
+        judge(GOOD | {"sub": f"ana{sign}b"})
+    for fine in ("auth0|7", "ana@example.com", "Ana Żółw", "日本 🌞", "a\u200db"):
+        assert tokens.check_subject(fine) == fine
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"\xff", b'{"sub":"a","exp":1e400,"aud":"uploads"}'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection
 from enum import Enum
@@ -11,6 +12,7 @@ from uploadd import errors
 from uploadd.auth.keyring import Keyring
 from uploadd.auth.who import PROVEN, Who, anonymous, is_anonymous, is_of
 from uploadd.errors import UploadError
+from uploadd.protocol import tickets
 from uploadd.protocol.tokens import Claims, Scope, insufficient
 from uploadd.protocol.upload import State, Upload
 
@@ -76,7 +78,7 @@ class Access:
     *listing*: whether everybody may see what everybody has; *reading*: whether a complete upload
     is for whoever knows its id.  *keyring* proves tokens; None: there are none.  *strangers*:
     whether one may come without.  *grace*: seconds for which an expired token is good for what
-    was begun with it.
+    was begun with it; *link_life*: those for which a link is good at most.
     """
 
     def __init__(
@@ -87,11 +89,12 @@ class Access:
         keyring: Keyring | None = None,
         strangers: bool = True,
         grace: float = 0.0,
+        link_life: float = math.inf,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.listing, self.reading = listing, reading
         self.keyring, self.strangers = keyring, strangers
-        self._grace, self._now = grace, now
+        self._grace, self._link_life, self._now = grace, link_life, now
 
     def identify(self, token: str | None, client_id: str | None) -> Who:
         """Who shows *token*, or calls itself *client_id*.  Raises Unauthorised."""
@@ -138,9 +141,18 @@ class Access:
             return error
         return None
 
-    def adopt(self, *, listing: bool, reading: bool, grace: float) -> None:
+    def link_ends(self, who: Who, life: float | None) -> int:
+        """When a link ends that *who* makes now, to live so many seconds: when the settings say, or
+        with their token, at the latest.
+        """
+        life = min(tickets.USUAL_LIFE if life is None else life, self._link_life)
+        over = math.inf if who.claims is None else who.claims.expires
+        return int(min(self._now() + life, over, tickets.LAST))
+
+    def adopt(self, *, listing: bool, reading: bool, grace: float, link_life: float) -> None:
         """Go by other settings from now on."""
-        self.listing, self.reading, self._grace = listing, reading, grace
+        self.listing, self.reading = listing, reading
+        self._grace, self._link_life = grace, link_life
 
     # --- inside -----------------------------------------------------------------------------
 

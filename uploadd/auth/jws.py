@@ -52,6 +52,7 @@ class Jwk:
             raise ValueError("a kid that is no text")
         self.algorithm = algorithm
         self.said = said
+        self.raw = msgspec.json.encode(said, order="sorted")
         self.standing = Standing()
         self._jws, self._key = _load(said, algorithm)
 

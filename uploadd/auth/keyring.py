@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
+import msgspec
+
 from uploadd.auth import files
 from uploadd.auth.files import Unusable
 from uploadd.auth.jws import Jwk, proven, read_keys
@@ -14,7 +16,7 @@ from uploadd.auth.who import Standing
 from uploadd.errors import Unauthorised
 from uploadd.protocol import tickets, tokens
 from uploadd.protocol.tickets import Ticket
-from uploadd.protocol.tokens import Claims, Stored, Terms
+from uploadd.protocol.tokens import Claims, Scope, Stored, Terms
 
 REMEMBERED: Final = 4096
 """Signed tokens that are not verified again each time."""
@@ -115,7 +117,7 @@ class Keyring:
         for id, one in stored.items():
             old = before.get(id)
             same = old is not None and old.stored == one
-            self._tokens[id] = old if old and same else _Kept(one, one.claims(), Standing())
+            self._tokens[id] = old if old and same else _Kept(one, one.claims(), Standing(id))
         _end(kept.standing for id, kept in before.items() if self._tokens.get(id) is not kept)
 
     def _take_keys(self, keys: list[bytes]) -> None:
@@ -156,7 +158,9 @@ class Keyring:
     def _prove_signed(self, text: str, now: float) -> Proof:
         if tickets.is_ticket(text):
             ticket, key = tickets.verify(self._keys, text)
-            return Proof(ticket.claims(), self._keys[key])
+            return Proof(
+                ticket.claims(), Standing(of=(self._keys[key], *self._makers(ticket, key)))
+            )
         terms = self._places.terms
         if terms is None or not self._jwks:
             raise Unauthorised("the token is not one of this server's", hint=_UNKNOWN)
@@ -165,10 +169,36 @@ class Keyring:
 
     # --- links ------------------------------------------------------------------------------
 
-    def sign(self, ticket: Ticket) -> str | None:
-        """The text of *ticket*; None while there is no key: see `with_key`."""
+    def sign(self, ticket: Ticket, maker: Standing | None = None) -> str | None:
+        """The text of *ticket*, which is good as long as *maker* is; None while there is no key:
+        see `with_key`.  Raises Unauthorised for a *maker* that was taken back.
+        """
         key = next(iter(self._keys), None)
-        return None if key is None else tickets.sign(key, ticket)
+        if key is None:
+            return None
+        if maker is not None:
+            by = maker.name or self._marks(key).get(maker)
+            if not (maker.good and by):
+                raise Unauthorised("the token was revoked", hint=_UNKNOWN)
+            ticket = msgspec.structs.replace(ticket, by=by)
+        return tickets.sign(key, ticket)
+
+    def _makers(self, ticket: Ticket, key: bytes) -> list[Standing]:
+        """What must be good beside *key*, which has signed *ticket*.  Raises Unauthorised."""
+        if not ticket.by:
+            return []
+        if (kept := self._tokens.get(ticket.by)) is not None:
+            if kept.claims.scopes.isdisjoint((ticket.needs, Scope.ADMIN)):
+                raise Unauthorised(f"the token of this link lacks {ticket.needs} now", hint=_ASK)
+            return [kept.standing]
+        for standing, mark in self._marks(key).items():
+            if mark == ticket.by:
+                return [standing]
+        raise Unauthorised("the token that this link was made with was revoked", hint=_ASK)
+
+    def _marks(self, key: bytes) -> dict[Standing, str]:
+        """How links that *key* signs name the keys of others."""
+        return {one.standing: tickets.mark(key, one.raw) for one in self._jwks}
 
     def with_key(self) -> Callable[[], None]:
         """As `load`, after there was made a key for links.  May block.  Raises Unusable."""
@@ -179,6 +209,7 @@ class Keyring:
         return self.load()
 
 
+_ASK: Final = "ask whoever gave it to you for another"
 _UNKNOWN: Final = "check that it is complete; it may have been revoked: ask for a new one"
 
 
@@ -194,4 +225,4 @@ def _jwks(path: str) -> list[Jwk]:
 
 def _end(standings: Iterable[Standing]) -> None:
     for standing in standings:
-        standing.good = False
+        standing.end()

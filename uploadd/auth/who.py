@@ -19,9 +19,21 @@ GUESSED: Final = "?"
 
 @dataclass(slots=True, eq=False)
 class Standing:
-    """What vouches for a token: whether it still does."""
+    """What vouches for a token: whether it still does, and all that vouch for *it*."""
 
-    good: bool = True
+    name: str = ""
+    """The id of a token of ours."""
+    of: tuple[Standing, ...] = ()
+    _ended: bool = field(default=False, init=False)
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing of it was taken back."""
+        return not self._ended and all(one.good for one in self.of)
+
+    def end(self) -> None:
+        """It was taken back."""
+        self._ended = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,11 @@ class Who:
     def owns(self) -> bool:
         """Whether what carries the name is theirs, and not of somebody who guessed it."""
         return is_proven(self.owner)
+
+    @property
+    def most(self) -> int | None:
+        """The largest upload that their token is for, in bytes."""
+        return None if self.claims is None else self.claims.max_length
 
     @property
     def revoked(self) -> bool:

@@ -8,6 +8,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
+from typing import Final
 
 from uploadd.auth import files
 from uploadd.auth.files import Unusable
@@ -16,9 +17,13 @@ from uploadd.config import Config, ConfigError
 from uploadd.permissions import places_of
 from uploadd.protocol import tickets
 from uploadd.protocol.requests import UPLOAD_ID
+from uploadd.protocol.saying import duration
 from uploadd.protocol.tickets import Ticket
 from uploadd.protocol.tokens import check_subject
 from uploadd.settings.kinds import read_duration, read_size
+
+USUAL: Final = 7 * 86400.0
+"""Seconds for which a link is good where nobody says."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,7 +37,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     send.add_argument("--max-length", metavar="SIZE", help='how large it may be: "2 GiB"')
     send.set_defaults(run=_send)
     for verb in (get, send):
-        verb.add_argument("--expires", metavar="TIME", default="7 d", help="for how long (7 d)")
+        verb.add_argument(
+            "--expires", metavar="TIME", help="for how long (7 d; at most access.link_life)"
+        )
         verb.add_argument("--url", metavar="URL", help="of the server, as others reach it")
         add_options(verb)
 
@@ -59,7 +66,7 @@ def _send(args: argparse.Namespace) -> int:
 def _make(args: argparse.Namespace, ticket_until: Callable[[int], Ticket]) -> int:
     try:
         config = configuration(args).config
-        ticket = ticket_until(int(time.time() + read_duration(args.expires)))
+        ticket = ticket_until(int(time.time() + _life(args.expires, config.access.link_life)))
         if not (config.storage.dir or config.access.link_keys):
             raise ValueError(f"which folder?\n→ {WHICH}")
         place = places_of(config).keys
@@ -75,6 +82,18 @@ def _make(args: argparse.Namespace, ticket_until: Callable[[int], Ticket]) -> in
     base = (args.url or _base(config)).rstrip("/")
     print(base + tickets.link(ticket, tickets.sign(key, ticket)))
     return os.EX_OK
+
+
+def _life(said: str | None, most: float) -> float:
+    """For how many seconds a link is good.  Raises ValueError."""
+    if said is None:
+        return min(USUAL, most)
+    if (life := read_duration(said)) > most:
+        raise ValueError(
+            f"a link lives at most {duration(most)}, not {said}\n"
+            f'→ --set access.link_life="{said}", or the line in the configuration'
+        )
+    return life
 
 
 def _base(config: Config) -> str:

@@ -87,14 +87,14 @@ class Read(Struct):
 
 
 Path: TypeAlias = Annotated[str, Meta(min_length=1, max_length=128)]
-MONTH: Final = 31 * 86400
+_LIFE: Final = "seconds for which it is good; the answer says when it ends, which may be earlier"
 
 
 class Linking(Struct, omit_defaults=True, kw_only=True):
     """A link that is wanted: to have an ``upload``, or without one to send something."""
 
     upload: Annotated[Path, Meta(description="to have this one; else to send one")] | None = None
-    expires_in: Annotated[float, Meta(gt=0, description="seconds for which it is good")] = MONTH
+    expires_in: Annotated[float, Meta(gt=0, description=_LIFE)] | None = None
     max_length: Annotated[Count, Meta(description="bytes that may be sent with it")] | None = None
 
 

@@ -20,7 +20,7 @@ QUERY_PATH: Final = "/f/"
 
 
 def token_of(head: Head, origins: Collection[Origin]) -> str | None:
-    """The token that *head* shows; None when it shows none.
+    """The token that *head* shows; None when it shows none, or in a cookie that does not count.
 
     Raises Unauthorised for one that cannot be read, BadRequest for two of them.
     """
@@ -48,22 +48,26 @@ _OURSELVES: Final = ([b"same-origin"], [b"none"])
 
 
 def _cookie(head: Head, origins: Collection[Origin]) -> str | None:
-    """The token in a cookie, which a browser sends whoever has made it ask: so a page must be
-    allowed that did.
+    """The token in a cookie, which a browser sends whoever has made it ask: where no allowed page
+    has, it is as if there were none.
     """
     pairs = [item.strip() for line in head.values(b"cookie") for item in line.split(b";")]
     found = [value for name, _, value in (pair.partition(b"=") for pair in pairs) if name == COOKIE]
     if len(found) != 1:
         return None
+    return _bounded(found[0].strip(b'"').decode("latin-1")) if _is_vouched(head, origins) else None
+
+
+def _is_vouched(head: Head, origins: Collection[Origin]) -> bool:
+    """Whether the browser says that an allowed page, or whoever sits in front of it, asks."""
     said = head.values(b"origin")
-    if said:
+    if not said:
+        return head.method in SAFE_METHODS and head.values(b"sec-fetch-site") in _OURSELVES
+    try:
         check_origin(said, head.authority, origins)
-    elif head.method not in SAFE_METHODS or head.values(b"sec-fetch-site") not in _OURSELVES:
-        raise OriginNotAllowed(
-            "a token in a cookie, and no Origin that says which page asks",
-            hint="Authorization: Bearer, for whoever is no browser",
-        )
-    return _bounded(found[0].strip(b'"').decode("latin-1"))
+    except OriginNotAllowed:
+        return False
+    return True
 
 
 def _bounded(token: str) -> str:

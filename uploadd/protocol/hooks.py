@@ -39,7 +39,12 @@ CALLED: Final = "called"
 """Beside what must be said again: what the client called an upload that a hook has renamed."""
 PLACE: Final = "place"
 """Beside it, too: the path below the root that a hook has chosen for an upload."""
-_COVERT: Final = frozenset((b"authorization", b"cookie", b"proxy-authorization", b"x-client-id"))
+_COVERT: Final = frozenset(
+    {
+        *(b"authorization", b"cookie", b"proxy-authorization", b"x-client-id"),
+        b"sec-websocket-protocol",  # a token may be among what a browser offers
+    }
+)
 """Told to those who are asked, and kept nowhere: not in the outbox."""
 _FRAMING: Final = frozenset(
     ("connection", "content-encoding", "content-length", "date", "server", "transfer-encoding")

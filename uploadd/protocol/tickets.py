@@ -20,10 +20,16 @@ from uploadd.errors import Unauthorised
 from uploadd.protocol.tokens import Claims, Scope
 
 PREFIX: Final = "ticket."
+MARK: Final = "jwk."
+LAST: Final = 2**33
+"""When the last one ends, where the settings set no end."""
+USUAL_LIFE: Final = 31 * 86400.0
+"""Seconds for which one is good where nobody says."""
 PARAMETER: Final = "ticket"
 """The parameter of a URL that has one."""
 KEY_BYTES: Final = 32
 _DOMAIN: Final = b"uploadd ticket 1\0"
+_MARK_DOMAIN: Final = b"uploadd mark 1\0"
 _SCOPES: Final = {
     "read": frozenset({Scope.READ}),
     "send": frozenset({Scope.CREATE, Scope.APPEND, Scope.WATCH}),
@@ -39,6 +45,14 @@ class Ticket(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     owner: str = ""
     """Whose upload it will be: also somebody's without a token, whom no token can name."""
     max_length: Annotated[int, Meta(ge=0)] | None = None
+    by: str = ""
+    """The token of ours that it was made with, or the `mark` of the key of another; empty: made by
+    whoever has the key for links, or where nobody is asked."""
+
+    @property
+    def needs(self) -> Scope:
+        """What that token must still permit."""
+        return Scope.READ if self.may == "read" else Scope.CREATE
 
     def claims(self) -> Claims:
         """What its bearer may."""
@@ -87,6 +101,11 @@ def verify(keys: Iterable[bytes], text: str) -> tuple[Ticket, bytes]:
     except (ValueError, msgspec.MsgspecError) as error:
         raise Unauthorised("the link is not whole", hint=_HINT) from error
     return ticket, key
+
+
+def mark(key: bytes, raw: bytes) -> str:
+    """How tickets that *key* signs name the key *raw*, which may be secret, of somebody else."""
+    return MARK + _packed(hmac.digest(key, _MARK_DOMAIN + raw, hashlib.sha256)[:12])
 
 
 def link(ticket: Ticket, text: str) -> str:

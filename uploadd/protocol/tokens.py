@@ -27,7 +27,9 @@ LEEWAY: Final = 60.0
 """Seconds by which another clock may be ahead of ours."""
 PREFIX: Final = "uploadd_"
 _OURS: Final = re.compile(rf"{PREFIX}([a-z0-9]{{4,32}})_[A-Za-z0-9_-]{{43}}")
-_SUBJECT: Final = re.compile(r"[^\W_@?][^\x00-\x1f\x7f]{0,254}")
+_UNFIT: Final = r"\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+"""What ends a line, turns it round, or cannot be written down."""
+_SUBJECT: Final = re.compile(rf"[^\W_@?][^{_UNFIT}]{{0,254}}")
 """Anonymous owners begin with @ or ?, and must never be met by a token."""
 
 
@@ -44,7 +46,7 @@ class Scope(StrEnum):
 
 
 USUAL: Final = frozenset(Scope) - {Scope.ADMIN}
-"""What a token permits that does not say."""
+"""What a token of ours permits that does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,10 @@ class Claims:
 def check_subject(subject: str) -> str:
     """*subject*, if it can own uploads.  Raises ValueError."""
     if not _SUBJECT.fullmatch(subject):
-        raise ValueError("a subject has 1 to 255 characters and begins with a letter or digit")
+        raise ValueError(
+            "a subject has 1 to 255 characters, none of which ends a line or turns it round, and"
+            " begins with a letter or digit"
+        )
     return subject
 
 
@@ -145,6 +150,8 @@ class Terms(msgspec.Struct, frozen=True):
 
     audience: str
     issuer: str | None = None
+    scopes: frozenset[Scope] = frozenset()
+    """What a token permits that has no ``scope``."""
 
 
 class _Payload(msgspec.Struct, frozen=True):
@@ -177,7 +184,7 @@ def read_claims(raw: bytes, terms: Terms, now: float) -> Claims:
     try:
         told = _payload.decode(raw)
         subject = check_subject(told.sub)
-        words = told.scope.split() if told.scope is not None else USUAL
+        words = told.scope.split() if told.scope is not None else terms.scopes
     except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise Unauthorised(f"what the token says cannot be used: {error}"[:200]) from error
     if not all(math.isfinite(t) for t in (told.exp, told.nbf or 0.0, told.iat or 0.0)):

@@ -136,8 +136,6 @@ class Upload:
     """A guess of the length, for those who watch; nothing else depends on it, nor on the next."""
     field: str | None = None
     """The field of the form that it came in."""
-    ceiling: int | None = None
-    """The most that whoever appends now may make of it, in bytes, while its length is unknown."""
     created: float = 0.0
     """Seconds since the epoch."""
     modified: float = 0.0

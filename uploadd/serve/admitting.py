@@ -14,7 +14,6 @@ from uploadd.measures import Measures
 from uploadd.pacing import Flow
 from uploadd.protocol.hooks import PRE_CREATE, Draft, Request
 from uploadd.protocol.saying import compared
-from uploadd.protocol.upload import Upload
 from uploadd.serve.exchange import Exchange
 from uploadd.uploads import Uploads
 
@@ -75,21 +74,10 @@ def remote(stream: trio.abc.Stream) -> str:
 
 def check_length(who: Who, length: int | None) -> None:
     """Raises TooLarge for more than the token of *who* is for."""
-    most = most_of(who)
+    most = who.most
     if most is not None and (length or 0) > most:
         file, limit = compared(length or 0, most)
         raise errors.TooLarge(f"the file is {file}, this link is for at most {limit}")
-
-
-def most_of(who: Who) -> int | None:
-    """The largest upload that the token of *who* is for, in bytes."""
-    return None if who.claims is None else who.claims.max_length
-
-
-def permit(access: Access, who: Who, upload: Upload) -> None:
-    """Refuse to let *who* go on with *upload*.  Raises Unauthorised, TokenExpired, Forbidden."""
-    access.check(who, Operation.APPEND, upload)
-    upload.ceiling = most_of(who)
 
 
 def measured(measures: Measures | None, exchange: Exchange) -> AbstractContextManager[Flow | None]:

@@ -25,7 +25,6 @@ from uploadd.protocol.upload import Upload, accept
 from uploadd.serve.exchange import IDLE, Exchange
 from uploadd.serve.pace import Pace
 from uploadd.store.contract import Pulls
-from uploadd.tally import Way
 from uploadd.uploads import Uploads
 
 SLICE: Final = 16 << 20
@@ -67,15 +66,21 @@ class Holder:
 
 @asynccontextmanager
 async def holding(
-    uploads: Uploads, upload: Upload, way: Way, *, at: int | None = None, patient: bool = False
+    uploads: Uploads,
+    upload: Upload,
+    exchange: Exchange,
+    *,
+    at: int | None = None,
+    patient: bool = False,
 ) -> AsyncIterator[tuple[Claim, Holder]]:
     """Have the claim on *upload* while the block runs; *at*: where its next byte must be.
 
     None: it is new, and nobody else knows it.  *patient*: a daemon that stops waits for it.
     Raises OffsetMismatch, Gone, HolderStuck, and what the claim was lost for.
     """
-    holder = Holder()
+    holder, way = Holder(), exchange.way
     claim = uploads.contend(upload, holder.on_stop, holder.on_move, holder.on_fault, at=at, way=way)
+    claim.bound(exchange.who.most)
     if not patient:
         uploads.interruptible.add(claim)
     try:

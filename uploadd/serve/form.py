@@ -17,7 +17,7 @@ from uploadd.pacing import Flow
 from uploadd.protocol.form import Event, FileBegins, FileEnds, Form, Value, metadata
 from uploadd.protocol.hooks import Draft
 from uploadd.protocol.upload import Input, Upload
-from uploadd.serve.admitting import admit, asking, invite, measured, most_of
+from uploadd.serve.admitting import admit, asking, invite, measured
 from uploadd.serve.appending import Writer, holding
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.pace import Pace
@@ -149,7 +149,6 @@ class FormUpload:
             owner=self._exchange.who.owner,
             key=key,
         )
-        upload.ceiling = most_of(self._exchange.who)
         upload.request = asking(self._uploads, self._exchange)
         length = self._exchange.length
         upload.expected = None if length is None else length - self._came
@@ -159,9 +158,8 @@ class FormUpload:
     async def _open(
         self, event: FileBegins, upload: Upload, share: Share, claims: AsyncExitStack
     ) -> None:
-        way = self._exchange.way
         claim, holder = await claims.enter_async_context(
-            holding(self._uploads, upload, way, patient=True)
+            holding(self._uploads, upload, self._exchange, patient=True)
         )
         writer = Writer(self._uploads, claim, holder, share)
         self._files.append(_File(event, claim, writer, self._uploads.digests))

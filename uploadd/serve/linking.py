@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 
 import trio
 
@@ -23,7 +22,7 @@ async def make_link(uploads: Uploads, access: Access, who: Who, asked: Linking) 
 
     Raises what `Access.check` raises; NotFound, Gone; Forbidden where nobody needs a link.
     """
-    until = int(time.time() + min(asked.expires_in, 2**33))
+    until = access.link_ends(who, asked.expires_in)
     if asked.upload is not None:
         upload = present(await uploads.find(asked.upload))
         access.check(who, Operation.SHARE, upload)
@@ -37,19 +36,19 @@ async def make_link(uploads: Uploads, access: Access, who: Who, asked: Linking) 
             "nobody is asked for a token here: the URL alone is enough",
             hint="uploadd token new, and start the server again",
         )
-    text = await _signed(access.keyring, ticket)
+    text = await _signed(access.keyring, ticket, who)
     return Link(tickets.link(ticket, text), text, float(until))
 
 
-async def _signed(keyring: Keyring, ticket: Ticket) -> str:
+async def _signed(keyring: Keyring, ticket: Ticket, who: Who) -> str:
     """The text of *ticket*; the first makes the key."""
-    if (text := keyring.sign(ticket)) is not None:
+    if (text := keyring.sign(ticket, who.standing)) is not None:
         return text
     try:
         take = await trio.to_thread.run_sync(keyring.with_key)
     except Unusable as error:
         raise errors.NotWritable(f"no key for links can be kept: {error.why}") from error
     take()
-    made = keyring.sign(ticket)
+    made = keyring.sign(ticket, who.standing)
     assert made is not None, "there is a key now"
     return made

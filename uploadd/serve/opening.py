@@ -10,7 +10,7 @@ from uploadd.protocol.requests import parts_of
 from uploadd.protocol.upload import State, Upload
 from uploadd.protocol.wschunks import Chunk
 from uploadd.protocol.wsmessages import Begin
-from uploadd.serve.admitting import check_length, most_of, permit, used
+from uploadd.serve.admitting import check_length, used
 from uploadd.serve.voice import Voice
 from uploadd.uploads import Uploads
 
@@ -26,7 +26,7 @@ async def find(uploads: Uploads, access: Access, begin: Begin, who: Who) -> Uplo
     """
     if begin.upload is not None:
         found = await uploads.find(begin.upload)
-        permit(access, who, found)
+        access.check(who, Operation.APPEND, found)
         if parts_of(found.echo) and found.state is State.RECEIVING:
             raise errors.NotAppendable(f"upload {found.id} is being put together from others")
         return found
@@ -39,7 +39,7 @@ async def find(uploads: Uploads, access: Access, begin: Begin, who: Who) -> Uplo
     upload = upload or await uploads.find_key(who.owner, key)
     if upload is None:
         return None
-    permit(access, who, upload)
+    access.check(who, Operation.APPEND, upload)
     if called(upload) == begin.name and begin.length in (None, upload.length):
         return upload
     if key != begin.key:
@@ -108,7 +108,7 @@ def create(session: Voice, begin: Begin, wanted: Draft) -> Upload:
     """
     _check(session, begin)
     who = session.who
-    upload = session.uploads.create(
+    return session.uploads.create(
         name=wanted.name,
         length=begin.length,
         media_type=wanted.media_type,
@@ -118,5 +118,3 @@ def create(session: Voice, begin: Begin, wanted: Draft) -> Upload:
         key=key_of(begin, who),
         digest=begin.digest.value if begin.digest else None,
     )
-    upload.ceiling = most_of(who)
-    return upload

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, suppress
 import trio
 
 from uploadd import errors
+from uploadd.auth import Operation
 from uploadd.budget import Budget, Share
 from uploadd.digests import Digests
 from uploadd.latest import of_session
@@ -80,13 +81,17 @@ class Post(FormUpload):
         await self._open(event, upload, share, claims)
 
     async def _older(self, key: str) -> Upload | None:
-        """The complete upload of this key; one that is not is given up for this one."""
+        """The complete upload of this key; one that is not is given up for this one.
+
+        Raises Forbidden where who asks may not end what they have begun.
+        """
         while (found := await self._uploads.find_key(self._exchange.who.owner, key)) is not None:
             if found.state is State.FINALIZING:
                 with suppress(errors.UploadError):
                     await self._uploads.complete(found)
             if found.state is State.PUBLISHED:
                 return found
+            self._access.check(self._exchange.who, Operation.CANCEL, found)
             with suppress(errors.Gone):  # its own exchange may be faster
                 await self._uploads.cancel(found, Input.FAIL)
             await trio.lowlevel.checkpoint()

@@ -98,11 +98,10 @@ class Receiving:
         """Fix the length, if it was not known, and let the writer run dry."""
         assert self._claim is not None
         assert self._intake is not None
-        upload, received = self._claim.upload, self._claim.run.received
+        length = self._claim.run.received if self._length is None else self._length
         try:
-            if self._length is not None or upload.length is None:
-                self._uploads.reserve(upload, self._length or received)
-                upload.declare(received if self._length is None else self._length, received)
+            if self._length is not None or self._claim.upload.length is None:
+                self._uploads.declare(self._claim, length)
         except UploadError as error:
             self.refuse(error)
         else:
@@ -215,6 +214,7 @@ class Receiving:
         claim = self._uploads.contend(
             upload, self._on_stop, self._on_move, session.crash, way=Way(WIRE, session.id)
         )
+        claim.bound(session.who.most)
         claim.held_back = lambda: not session.share.may_read
         return claim
 

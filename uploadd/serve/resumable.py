@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from uploadd import errors
 from uploadd.assembling import Assembling
+from uploadd.auth import Operation
 from uploadd.protocol.dialects import Speaker
 from uploadd.protocol.heads import Head
 from uploadd.protocol.requests import (
@@ -21,7 +22,6 @@ from uploadd.protocol.requests import (
     parts_of,
 )
 from uploadd.protocol.upload import State, Upload
-from uploadd.serve.admitting import permit
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.looking import end, present
 from uploadd.serve.rules import Rules
@@ -65,11 +65,11 @@ class Resumable:
                 await self._create(exchange, head, ask.at(path), speaker)
             case Append() as ask:
                 upload = await self.find(id or "")
-                permit(self._rules.access, exchange.who, upload)
+                self._rules.access.check(exchange.who, Operation.APPEND, upload)
                 await self._append(exchange, head, upload, ask, speaker)
             case Retrieve() as ask:
                 upload = await self.find(id or "")
-                permit(self._rules.access, exchange.who, upload)
+                self._rules.access.check(exchange.who, Operation.APPEND, upload)
                 await self._retrieve(exchange, upload, ask)
                 standing = replace(self._standing(upload), length=await self._length(upload))
                 await exchange.answer(*speaker.status(standing, head))
@@ -105,7 +105,7 @@ class Resumable:
         with self._assembling.place(parts), self._uploads.pinned(parts):
             found = {id: await self.find(id) for id in set(parts)}
             for id, part in found.items():
-                permit(self._rules.access, exchange.who, part)
+                self._rules.access.check(exchange.who, Operation.APPEND, part)
                 if not is_part(part.echo):
                     raise errors.BadRequest(f"upload {id} is no partial one")
             lengths = [found[id].length for id in parts]

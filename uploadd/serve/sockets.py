@@ -113,7 +113,7 @@ class Sockets:
     def _token(self, head: Head, upgrade: Upgrade) -> str | None:
         """The token that the handshake shows; whether it is good is said in the session.
 
-        Raises Unauthorised for one that cannot be read, OriginNotAllowed, BadRequest.
+        Raises Unauthorised for one that cannot be read, BadRequest.
         """
         if self._rules.access.keyring is None:
             return None

@@ -19,9 +19,8 @@ from uploadd.measures import Measures
 from uploadd.protocol.checksums import Announced, Checksum
 from uploadd.protocol.hooks import Draft
 from uploadd.protocol.requests import Append, Create, is_part
-from uploadd.protocol.saying import too_large
 from uploadd.protocol.upload import Input, State, Upload
-from uploadd.serve.admitting import asking, invite, measured, most_of
+from uploadd.serve.admitting import asking, invite, measured
 from uploadd.serve.appending import Body, Holder, holding
 from uploadd.serve.checked import CheckedBody
 from uploadd.serve.exchange import Exchange
@@ -81,7 +80,6 @@ class Verbs:
             key=key,
             digest=ask.digest,
         )
-        upload.ceiling = most_of(exchange.who)
         upload.request = asking(self._uploads, exchange)
         try:
             await self._fill(exchange, upload, ask, begun, trailer)
@@ -103,7 +101,7 @@ class Verbs:
         trailer: Trailer | None,
     ) -> None:
         patient = not ask.resumable
-        async with holding(self._uploads, upload, exchange.way, patient=patient) as (claim, holder):
+        async with holding(self._uploads, upload, exchange, patient=patient) as (claim, holder):
             if begun is not None or not ask.carries:
                 await self._uploads.commit.remember(upload)
             if begun is not None:
@@ -135,11 +133,11 @@ class Verbs:
     async def _append(
         self, exchange: Exchange, upload: Upload, ask: Append, trailer: Trailer | None
     ) -> None:
-        async with holding(self._uploads, upload, exchange.way, at=ask.offset) as (claim, holder):
+        async with holding(self._uploads, upload, exchange, at=ask.offset) as (claim, holder):
             upload.request = asking(self._uploads, exchange)
             declared = ask.length is not None and upload.length is None
             if ask.length is not None:
-                self._declare(upload, ask.length, claim)
+                self._uploads.declare(claim, ask.length)  # before the body, which may be lost
             try:
                 await self._take(exchange, claim, holder, ask.checksum, trailer)
             except errors.LengthExceeded:
@@ -156,7 +154,7 @@ class Verbs:
         """
         await self._let_finish(upload)
         try:
-            async with holding(self._uploads, upload, exchange.way, at=upload.offset) as (claim, _):
+            async with holding(self._uploads, upload, exchange, at=upload.offset) as (claim, _):
                 await self._end(claim, exchange, completes=None)
         except (Conflict, Draining, HookFailed, StoreError) as error:
             if upload.state is not State.PUBLISHED:
@@ -171,15 +169,6 @@ class Verbs:
                 await holder.released.wait()
             return
         raise HolderStuck(f"somebody is completing upload {upload.id}", offset=upload.offset)
-
-    def _declare(self, upload: Upload, length: int, claim: Claim) -> None:
-        """Fix the length that was put off; before the body, which may be lost."""
-        bounds = [most for most in (self._uploads.max_length, upload.ceiling) if most is not None]
-        if bounds and length > (most := min(bounds)):
-            raise errors.TooLarge(too_large(length, most))
-        self._uploads.reserve(upload, length)
-        upload.declare(length, claim.run.received)
-        claim.run.end = None
 
     async def _take(
         self,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from uploadd.protocol import addresses, names
+from uploadd.protocol import addresses, names, tokens
 
 T = TypeVar("T")
 LARGEST: Final = (1 << 53) - 1  # the largest integer that every JSON reader holds exactly
@@ -213,6 +213,12 @@ def read_pattern(value: object) -> str:
     return text
 
 
+def read_scope(value: object) -> str:
+    """What a token may permit."""
+    [scope] = tokens.read_scopes([read_text(value)])
+    return scope
+
+
 def _read_secret(value: object) -> Secret:
     text = read_text(value).strip()  # a file ends with a line break
     if not text:
@@ -249,6 +255,7 @@ ORIGIN: Final = Kind("an origin", read_origin, "https://files.example.com")
 ADDRESS: Final = Kind("an address of this computer", read_address, "127.0.0.1:9180")
 NETWORK: Final = Kind("an address or network", read_network, "127.0.0.1")
 MEDIA_TYPE: Final = Kind("a media type", read_pattern, "image/*")
+SCOPE: Final = Kind("a scope", read_scope, "create")
 SECRET: Final = Kind("a secret", _read_secret, secret=True)
 
 

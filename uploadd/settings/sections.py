@@ -11,9 +11,11 @@ from uploadd.settings.hooks import Hook
 from uploadd.settings.kinds import (
     DURATION,
     MODE,
+    SCOPE,
     TEMPLATE,
     TEXT,
     choice,
+    many,
     optional,
     size,
 )
@@ -88,9 +90,11 @@ class Access:
     anonymous: Literal["yes", "no", "auto"] = setting(
         choice("yes", "no", "auto"),
         "auto",
-        'Whether one may come without a token. "auto": as long as there are no tokens, and the'
-        ' daemon listens on loopback; "yes": from everywhere, beside those with tokens; "no":'
-        " never.",
+        'Whether one may come without a token. "auto": as long as there are no tokens, the daemon'
+        " listens on loopback or a unix socket, and server.names has local names at most: with"
+        ' another it is behind a proxy, for others. "yes": from everywhere, beside those with'
+        " tokens;"
+        ' "no": never.',
     )
     tokens: str = setting(
         TEXT,
@@ -110,11 +114,24 @@ class Access:
         TEXT, "", "What aud of such a token must hold: the name of this service. Needs jwt_keys."
     )
     jwt_issuer: str = setting(TEXT, "", "What iss of such a token must be; empty: anything.")
+    jwt_scopes: tuple[str, ...] = setting(
+        many(SCOPE),
+        [],
+        "What such a token permits that has no scope claim: create, append, read, delete, list,"
+        " watch, admin. Empty: nothing.",
+    )
     link_keys: str = setting(
         TEXT,
         "",
         "Folder with the keys that sign links: every *.key verifies, the newest signs. The first is"
         " made when it is needed. Empty: .uploadd/keys in storage.dir.",
+    )
+    link_life: float = setting(
+        DURATION,
+        "31 d",
+        "The longest life of a link that is made from now on. Over the wire none outlives the token"
+        " that it was made with, either.",
+        reloads=True,
     )
     grace: float = setting(
         DURATION,

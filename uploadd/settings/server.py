@@ -34,7 +34,8 @@ class Server:
         [],
         "Host names that are answered beside localhost, 127.0.0.1 and [::1], without port. A"
         " request for any other name is refused: a page elsewhere may point its own name at this"
-        " address.",
+        " address. With a name others are meant to come, if only through a proxy: then, too, there"
+        " are tokens, or access.anonymous says that it needs none.",
         reloads=True,
     )
     origins: tuple[str, ...] = setting(

@@ -1,5 +1,6 @@
 /** What goes on beside one's own uploads: what others upload, what is stored, how things ended. */
 
+import "./lend.js"; // lets links be followed
 import { Away } from "./away.js";
 import { Others } from "./others.js";
 import { say } from "./say.js";

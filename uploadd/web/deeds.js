@@ -4,8 +4,8 @@ import { preview } from "./rows.js";
 import { say } from "./say.js";
 import { OVER } from "./states.js";
 import { ask, node, note } from "./tell.js";
-import { count } from "./units.js";
-import { words } from "./words.js";
+import { count, moment } from "./units.js";
+import { explain, words } from "./words.js";
 
 /** Bytes that nobody throws away without being asked. */
 const DEAR = 50e6;
@@ -27,7 +27,7 @@ export function deeds({ uploader, rows, everything, choose, replace, remove }) {
     provide: reopen, // the browser may still have the file
     pause: (upload) => upload.pause(),
     preview: (upload, row) => preview(row),
-    copy: (upload, row) => copy(upload.url, row),
+    copy,
     another: replace,
 
     async cancel(upload, { name }) {
@@ -84,10 +84,14 @@ export function deeds({ uploader, rows, everything, choose, replace, remove }) {
   return act;
 }
 
-export async function copy(url, row) {
-  const copied = await write(url);
-  if (!copied) return note(words.notCopied);
-  say(words.copied);
+/** Copy a link that somebody without a token can use, too. */
+export async function copy(upload, row) {
+  const { address, HANDED_ON } = await import("./lend.js");
+  const found = await address(upload, HANDED_ON).catch((error) => error);
+  if (found instanceof Error) return note(explain(found).join(" "));
+  if (!await write(found.url)) return note(words.notCopied);
+  if (found.until === null) say(words.copied);
+  else note(words.lent(moment(found.until)));
   const button = row.group.querySelector("[data-act=copy]");
   const text = words.acts.copy[0];
   button.textContent = words.copied;

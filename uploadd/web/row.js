@@ -82,8 +82,10 @@ export class Row {
     });
   }
 
-  link(href) {
-    const link = Object.assign(document.createElement("a"), { href, target: "_blank", rel: "noopener" });
+  /** Lead to the stored file; `lend.js` has it lead there with a token, too. */
+  link({ id, url }) {
+    const link = Object.assign(document.createElement("a"), { href: url, target: "_blank", rel: "noopener" });
+    Object.assign(link.dataset, { upload: id, url });
     link.append(this.name);
     this.bdi.replaceChildren(link);
   }

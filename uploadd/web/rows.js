@@ -35,7 +35,7 @@ class UploadRow extends Row {
     this.#phase = phase;
     this.phase(phase, mark(phase));
     this.bar.hidden = OVER.has(phase) && (phase !== "failed" || !this.upload.progress.stored);
-    if (phase === "done" && this.upload.url) this.link(this.upload.url);
+    if (phase === "done" && this.upload.url) this.link(this.upload);
   }
 }
 
@@ -118,6 +118,11 @@ export class Rows {
   }
 }
 
+async function lent(upload) {
+  const { address, OPENED } = await import("./lend.js");
+  return (await address(upload, OPENED)).url;
+}
+
 /** Show or hide the preview of a finished file below its row; the server's own bytes, with seeking. */
 export function preview(row) {
   const toggle = row.group.querySelector("[data-act=preview]");
@@ -131,7 +136,7 @@ export function preview(row) {
   else Object.assign(shown, { controls: true, preload: "metadata", ariaLabel: label });
   const frame = Object.assign(document.createElement("div"), { className: "preview" });
   shown.onerror = () => frame.replaceChildren(words.noPreview);
-  shown.src = row.upload.url;
+  lent(row.upload).then((url) => { shown.src = url; }, shown.onerror);
   frame.append(shown);
   row.element.append(frame);
   return undefined;

@@ -23,7 +23,7 @@ class FileRow extends Row {
     super(file.name);
     Object.assign(this, { upload: file, cursor });
     this.phase("done", "done");
-    this.link(file.url);
+    this.link(file);
     this.bar.hidden = true;
     this.offer(previewable(file) ? ["copy", "preview", "erase"] : ["copy", "erase"]);
     this.line([bytes(file.size), moment(file.at), ...(file.mine ? [words.mine] : [])].join(" · "));
@@ -195,7 +195,7 @@ export class Stored {
   // --- what the buttons do -----------------------------------------------------------------------
 
   #deed(act, row) {
-    if (act === "copy") copy(row.upload.url, row);
+    if (act === "copy") copy(row.upload, row);
     else if (act === "preview") preview(row);
     else this.#erase(row);
   }

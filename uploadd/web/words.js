@@ -139,6 +139,7 @@ const en = {
   saidRemoved: (name) => `${name} removed from the list`,
   saidOnline: "Connected again",
   copied: "Link copied",
+  lent: (until) => `Link copied. Whoever has it can have this file, until ${until} at the latest.`,
   notCopied: "The link could not be copied. Open it, and copy the address.",
   preview: (name) => `Preview of ${name}`,
   noPreview: "This browser cannot show this file. Open or save it instead.",
