@@ -49,7 +49,7 @@ append: tus              204       no    -             401       204       no   
 append: tus, last        204       no    -             401       204       no      no     no  no
 append: POST for PATCH   204       no    -             401       204       no      no     no  no
 append: IETF             204       no    -             401       204       no      no     no  no
-append: IETF, last       200       no    -             401       200       no      no     no  no
+append: IETF, last       201       no    -             401       201       no      no     no  no
 append: session          ready     no    -             token     ready     no      no     no  no
 offset: tus              200       no    -             401       200       no      no     no  no
 offset: IETF             204       no    -             401       204       no      no     no  no

@@ -74,6 +74,8 @@ def test_the_document_is_that_of_tusd() -> None:
                     "Upload-Length": ["11"],
                     "Authorization": ["Bearer t"],
                     "Cookie": ["session=s"],
+                    "X-Client-Id": ["c"],
+                    "Sec-Websocket-Protocol": ["uploadd.v1, uploadd.token.dA"],
                     "X-Forwarded-For": ["10.0.0.1", "10.0.0.2"],
                 },
             },
