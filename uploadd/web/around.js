@@ -1,6 +1,5 @@
 /** What goes on beside one's own uploads: what others upload, what is stored, how things ended. */
 
-import "./lend.js"; // lets links be followed
 import { Away } from "./away.js";
 import { Others } from "./others.js";
 import { say } from "./say.js";
@@ -56,6 +55,7 @@ export class Around {
   /** Show all of it, from now on. */
   async begin() {
     this.#after("again", null);
+    if (this.#options.token() !== null) import("./lend.js"); // has links followed
     if (this.#begins || document.hidden || (this.#watching && !OVER_AND_OUT.has(this.#watching.connection.state))) return;
     this.#begins = true;
     const of = await this.server.sees().catch(() => null);
