@@ -141,6 +141,7 @@ class _Connection:
         self._data = b""
         self._swallows = False
         self._answered = trio.Event()
+        self._server_ended = False
 
     async def converse(self) -> None:
         """Pass requests and answers until either end ends, or it is cut."""
@@ -162,13 +163,15 @@ class _Connection:
             for stream in (self._client, self._server):
                 stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         elif how == "FIN":
-            await self._end_gently()
+            await self._end_gently(self._client, self._server)
+        elif self._server_ended:  # maybe before the body did: its answer must be seen
+            await self._end_gently(self._client)
 
-    async def _end_gently(self) -> None:
-        """Both are told, and what they still say is thrown away: else they saw a reset."""
+    async def _end_gently(self, *streams: trio.SocketStream) -> None:
+        """They are told, and what they still say is thrown away: else they saw a reset."""
         async with trio.open_nursery() as nursery:
             nursery.cancel_scope.deadline = trio.current_time() + LINGER
-            for stream in (self._client, self._server):
+            for stream in streams:
                 nursery.start_soon(self._throw_away, stream)
 
     async def _throw_away(self, stream: trio.SocketStream) -> None:
@@ -187,6 +190,7 @@ class _Connection:
                     await self._client.send_all(data)
                 elif found:
                     self._answered.set()
+            self._server_ended = True
         scope.cancel()
 
     async def _up(self) -> How | None:

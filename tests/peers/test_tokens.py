@@ -82,7 +82,7 @@ def test_tus_js_client_goes_on_with_its_old_token_or_the_next(
         client.say("start")
     client.until("success")
     assert list(published(daemon).values()) == [file.read_bytes()]
-    assert proxy.count("POST") == 1
+    assert proxy.count("POST") == 1, proxy.said
 
 
 @every_tus_client
@@ -133,4 +133,4 @@ def test_tuspy_goes_on_with_its_old_token_or_the_next(
         tuspy.headers = bearer(signed(600))
     assert tuspy.run(file, storage, chunk_size=CHUNK)["began_at"] == CHUNK
     assert list(published(daemon).values()) == [file.read_bytes()]
-    assert proxy.count("POST") == 1
+    assert proxy.count("POST") == 1, proxy.said
