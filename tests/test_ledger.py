@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
 from itertools import pairwise
@@ -147,6 +148,18 @@ async def test_what_was_committed_is_found_after_a_crash(tmp_path: Path) -> None
     after = Ledger(str(tmp_path / "copy/ledger.db"))
     assert same(await after.find("a"), upload)
     await after.aclose()
+
+
+async def test_somebody_else_may_hold_the_file_for_a_moment(tmp_path: Path, ledger: Ledger) -> None:
+    """An operator with a shell of SQLite's, or a backup: that is waited for, and is no end."""
+    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    with closing(other):
+        ends = threading.Timer(0.1, other.execute, ["ROLLBACK"])
+        ends.start()
+        await ledger.commit(rows(Upload(id="a")))
+        ends.join()
+    assert await ledger.find("a") is not None
 
 
 async def test_a_commit_that_is_cancelled_was_not_begun_or_is_done(ledger: Ledger) -> None:

@@ -80,6 +80,7 @@ def test_a_watchdog_for_another_process_is_none_of_ours() -> None:
     assert Notifier(environment).watchdog == 1.0
     assert Notifier(environment | {"WATCHDOG_PID": str(os.getpid())}).watchdog == 1.0
     assert Notifier(environment | {"WATCHDOG_PID": "1"}).watchdog == 0.0
+    assert Notifier(environment | {"WATCHDOG_USEC": "soon"}).watchdog == 0.0
 
 
 # --- sockets ------------------------------------------------------------------------------------

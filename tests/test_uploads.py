@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import trio.testing
 
 from tests.rings import WatchedLedger, rings
 from uploadd import errors
+from uploadd.naming import new_ids
 from uploadd.protocol.upload import State, Upload
 from uploadd.rows import Entries, row
 from uploadd.store.memory import MemoryStore
@@ -295,3 +297,11 @@ async def test_what_was_asked_for_lately_is_not_looked_up_again(tmp_path: Path) 
         assert looked == ids
         await r.uploads.find(ids[0])
         assert looked == [*ids, ids[0]]
+
+
+def test_no_id_looks_like_an_option() -> None:
+    """Operators type them behind commands."""
+    ids = list(islice(new_ids(), 3000))
+    assert len(set(ids)) == 3000
+    assert not any(id.startswith("-") for id in ids)
+    assert {len(id) for id in ids} == {24}

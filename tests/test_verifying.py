@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,3 +91,19 @@ async def test_a_file_that_is_gone_or_another_is_told(tmp_path: Path) -> None:
         assert (await verifying.verify(upload)).found == "missing"
         unfinished, _ = r.new(length=4)
         assert (await verifying.verify(unfinished)).found == "missing"
+
+
+async def test_a_file_that_somebody_deletes_is_not_missed(tmp_path: Path) -> None:
+    """Neither while that is under way nor when it is done."""
+    async with house(tmp_path) as (r, verifying):
+        upload = await r.published(b"data", name="x")
+        unpublish, found = r.store.unpublish, []
+
+        async def removed_and_not_yet_told(*args: Any) -> None:
+            await unpublish(*args)
+            found.append((await verifying.verify(upload)).found)
+
+        r.store.unpublish = removed_and_not_yet_told
+        await r.uploads.delete(upload)
+        found.append((await verifying.verify(upload)).found)
+        assert found == ["gone", "gone"]

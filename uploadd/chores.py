@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from uploadd.control import Verb
-from uploadd.errors import BadRequest
+from uploadd.errors import BadRequest, NotFound
 from uploadd.expiring import Expiring, Terms
 from uploadd.outbox import Outbox
 from uploadd.protocol.upload import State
 from uploadd.uploads import Uploads
-from uploadd.verifying import Verifying
+from uploadd.verifying import Verdict, Verifying, gone
 
 
 def chores(uploads: Uploads, expiring: Expiring, terms: Callable[[], Terms]) -> Mapping[str, Verb]:
@@ -40,7 +40,14 @@ def chores(uploads: Uploads, expiring: Expiring, terms: Callable[[], Terms]) -> 
 
     async def verify(asked: Mapping[str, Any]) -> list[Any]:
         ids = _texts(asked, "uploads") or []
-        return [(await verifying.verify(await uploads.find(id)))._asdict() for id in ids]
+        return [(await verify_one(id))._asdict() for id in ids]
+
+    async def verify_one(id: str) -> Verdict:
+        try:
+            upload = await uploads.find(id)
+        except NotFound as error:  # forgotten since it was listed, or never there
+            return gone(id, error.message)
+        return await verifying.verify(upload)
 
     return {"hooks retry": retry, "uploads rm": remove, "gc": collect, "verify": verify}
 

@@ -13,6 +13,10 @@ BALLAST: Final = 1 << 20
 """Bytes without which there is no room for anything."""
 
 
+BUSY: Final = 5.0
+"""Seconds for which somebody else may hold the file, who should not: a shell, or a backup."""
+
+
 class OtherVersionError(sqlite3.DatabaseError):
     """The file is good, and of a schema that this version does not know."""
 
@@ -20,7 +24,9 @@ class OtherVersionError(sqlite3.DatabaseError):
 def connect(path: str, *, uri: bool = False) -> sqlite3.Connection:
     """A connection without transactions of its own."""
     # Each connection has a limiter of one token: never two threads at a time.
-    return sqlite3.connect(path, uri=uri, isolation_level=None, check_same_thread=False, timeout=0)
+    return sqlite3.connect(
+        path, uri=uri, isolation_level=None, check_same_thread=False, timeout=BUSY
+    )
 
 
 def open_writer(path: str, *, durable: bool) -> sqlite3.Connection:

@@ -37,6 +37,8 @@ class Endings(Claims):
     ) -> None:
         super().__init__(store, commit, max_length, quota, now)
         self._doomed: set[str] = set()  # somebody has asked for their end
+        self.deleting: set[str] = set()
+        """Ids of published uploads whose files are being removed, or are already."""
 
     @abstractmethod
     async def find(self, id: str) -> Upload:
@@ -109,10 +111,14 @@ class Endings(Claims):
         Raises Gone, Conflict, StoreError.
         """
         upload.check(what)
-        if upload.published is not None:
-            await self.store.unpublish(upload.published, upload.length or 0)
-        upload.check(what)  # somebody may have been faster
-        upload.move(what)
+        self.deleting.add(upload.id)
+        try:
+            if upload.published is not None:
+                await self.store.unpublish(upload.published, upload.length or 0)
+            upload.check(what)  # somebody may have been faster
+            upload.move(what)
+        finally:
+            self.deleting.discard(upload.id)
         await self._end(upload)
 
     async def sweep(self, before: float) -> int:

@@ -33,11 +33,16 @@ def path_of(template: str, upload: Upload) -> str:
 
 
 def new_ids() -> Iterator[str]:
-    """New ids of 144 random bits, drawn many at a time: they are a twentieth of a small upload."""
+    """New ids of 144 random bits, drawn many at a time: they are a twentieth of a small upload.
+
+    None begins with a minus, or ``uploadd uploads show ID`` would take it for an option.
+    """
     while True:
         drawn = secrets.token_bytes(256 * 18)
         for at in range(0, len(drawn), 18):
-            yield urlsafe_b64encode(drawn[at : at + 18]).decode("ascii")
+            id = urlsafe_b64encode(drawn[at : at + 18]).decode("ascii")
+            if not id.startswith("-"):
+                yield id
 
 
 def _subject(upload: Upload) -> str:

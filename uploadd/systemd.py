@@ -30,7 +30,8 @@ class Notifier:
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         pid = environment.get("WATCHDOG_PID", str(os.getpid()))
         ours = self._address and pid == str(os.getpid())
-        self.watchdog = int(environment.get("WATCHDOG_USEC", "0")) / 1e6 if ours else 0.0
+        seconds = environment.get("WATCHDOG_USEC", "")
+        self.watchdog = int(seconds) / 1e6 if ours and seconds.isdecimal() else 0.0
         """Seconds after which a daemon that is silent is taken for dead; 0: never."""
 
     async def ready(self, status: str) -> None:

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import trio
 
 from uploadd.errors import NotFound, StoreError
-from uploadd.protocol.upload import State, Upload
+from uploadd.protocol.upload import GONE, State, Upload
 from uploadd.store.reading import opened
 from uploadd.uploads import Uploads
 
@@ -34,8 +34,14 @@ class Verdict(NamedTuple):
     id: str
     path: str
     found: str
-    """``noted`` the first time, ``good``, ``damaged``, ``missing`` or ``unreadable``."""
+    """``noted`` the first time, ``good``, ``damaged``, ``missing`` or ``unreadable``; ``gone`` when
+    the upload has ended, and nothing should be there."""
     detail: str = ""
+
+
+def gone(id: str, how: str) -> Verdict:
+    """Of an upload that has ended, maybe while others were looked at."""
+    return Verdict(id, "", "gone", how)
 
 
 class Verifying:
@@ -47,12 +53,16 @@ class Verifying:
     async def verify(self, upload: Upload) -> Verdict:
         """Compare the file of a published *upload*, or note what it is.  Raises StoreError."""
         place, length = upload.published, upload.length or 0
+        if upload.state in GONE:
+            return gone(upload.id, f"it is {upload.state.value}")
         if upload.state is not State.PUBLISHED or place is None:
             return Verdict(upload.id, "", "missing", f"it is {upload.state.value}")
         try:
             async with opened(self._uploads.store, place, length) as fd:
                 sums, digest = await self._read(fd, length, wanted=upload.digest is not None)
         except NotFound as error:
+            if upload.state in GONE or upload.id in self._uploads.deleting:
+                return gone(upload.id, "it was deleted meanwhile")
             return Verdict(upload.id, place.path, "missing", error.message)
         except StoreError as error:
             return Verdict(upload.id, place.path, "unreadable", error.message)

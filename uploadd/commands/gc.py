@@ -62,10 +62,12 @@ def _gc(args: argparse.Namespace, config: Config) -> int:
 def _verify(args: argparse.Namespace, config: Config) -> int:
     counts: Counter[str] = Counter()
     ids = args.upload or look(config, _published)
+    # Of those that were listed some may be deleted before it is their turn.
+    fine = {"good", "noted"} if args.upload else {"good", "noted", "gone"}
     few = (ids[at : at + AT_ONCE] for at in range(0, len(ids), AT_ONCE))
     for verdict in chain.from_iterable(change(config, "verify", uploads=some) for some in few):
         counts[verdict["found"]] += 1
-        sound = verdict["found"] in ("good", "noted")
+        sound = verdict["found"] in fine
         if args.json:
             print(msgspec.json.encode(verdict).decode(), flush=True)
         elif not (args.quiet and sound):
@@ -74,7 +76,7 @@ def _verify(args: argparse.Namespace, config: Config) -> int:
     told = ", ".join(f"{count} {found}" for found, count in sorted(counts.items()))
     if not args.quiet:
         print(told or "no file is published", file=sys.stderr)
-    return os.EX_OK if not counts.keys() - {"good", "noted"} else DAMAGED
+    return os.EX_OK if not counts.keys() - fine else DAMAGED
 
 
 def _published(db: sqlite3.Connection) -> list[str]:

@@ -96,7 +96,7 @@ class Hooks:
     ) -> Answer:
         place = self._place(upload) if isinstance(upload, Upload) else None
         body = hooks.told(kind, upload, request, place)
-        event = secrets.token_urlsafe(18)
+        event = secrets.token_hex(16)
         answer = await self.tell(receiver, kind, event, body, hooks.environment(upload))
         if answer.refused is not None:
             raise answer.refused
@@ -117,7 +117,7 @@ class Hooks:
     async def receive(self, receiver: Receiver, upload: Upload) -> Answer:
         """Tell *receiver* how far *upload* is.  Raises HookFailed."""
         body = hooks.told(hooks.POST_RECEIVE, upload, upload.request, self._place(upload))
-        event, said = secrets.token_urlsafe(18), hooks.environment(upload)
+        event, said = secrets.token_hex(16), hooks.environment(upload)
         return await self.tell(receiver, hooks.POST_RECEIVE, event, body, said)
 
     def receiving(self) -> list[Receiver]:

@@ -43,7 +43,8 @@ async def run(program: Sequence[str], body: bytes, environment: dict[str, str]) 
         said, complaint = await _converse(process, body)
     finally:
         with trio.CancelScope(shield=True):
-            _kill_group(process.pid)
+            if process.returncode is None:  # else its number may be another's by now
+                _kill_group(process.pid)
             await process.wait()
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe is not None:

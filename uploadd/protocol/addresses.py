@@ -23,11 +23,19 @@ def address_of(peer: str, head: Head, proxies: Collection[Network | str]) -> str
     hops = [hop.strip() for hop in b",".join(forwarded).decode("latin-1").split(",")][-MAX_HOPS:]
     here = peer
     while hops and _is_trusted(here, proxies):
-        said = hops.pop()
+        said = _without_port(hops.pop())
         if _parsed(said) is None:
             break
         here = said
     return counted(here)
+
+
+def _without_port(hop: str) -> str:
+    """``1.2.3.4:5``, ``[2001:db8::1]:5`` and ``[2001:db8::1]`` as some proxies write them."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    address, colon, port = hop.partition(":")
+    return address if colon and port.isdecimal() else hop
 
 
 def counted(address: str) -> str:

@@ -77,8 +77,8 @@ class Storage:
     keep_gone: float = setting(
         DURATION,
         "30 d",
-        "How long is remembered that there was an upload which has expired, was cancelled or was"
-        " deleted: who asks for it is told so (410), later that there is none (404).",
+        "How long is remembered that an upload has ended without its file: who asks for one that"
+        " has expired or was lost is told so (410), later that there is none (404).",
         reloads=True,
     )
 
