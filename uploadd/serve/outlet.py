@@ -31,16 +31,20 @@ AT_HAND: Final = 64 * 1024
 
 _GULP: Final = 64 * 1024  # what a peer behind TLS must take within STALL: 1 KiB/s
 _READ: Final = 1024 * 1024
-_STEP: Final = 128 * 1024  # bytes per system call: more would leave the processor's cache
-# What a turn in a thread may take: bytes, seconds, and the milliseconds that it waits for room.
+_CHUNK: Final = 128 * 1024  # bytes of one write
+# What a turn in a thread may take: seconds, and the milliseconds of them that it waits for room.
 # A peer that reads as fast as it is sent to makes room in less time than it takes to come back
 # to the loop and go out again; one that does not is waited for on the loop.
-_SLICE: Final = 8 * 1024 * 1024
 _TURN: Final = 0.03
 _PATIENCE: Final = 2
-# Bytes that the kernel may hold and has not sent.  With far more the file has left the
-# processor's cache before the peer reads it.
-_UNSENT: Final = 64 * 1024
+# For a peer in a hurry: bytes of a system call, and bytes that the kernel may hold and has not
+# sent.  With four times as much, or a pause now and then, they pile up and have left the
+# processor's cache when the peer reads them, and the download is half as fast.
+_STEP: Final = 32 * 1024
+_UNSENT: Final = 16 * 1024
+# The same for one that is waited for: as much as its connection holds, for it takes a while to
+# come back.
+_ALL: Final = 1 << 30
 
 # What can befall a connection, beside ConnectionError and TimeoutError.
 _PEER_ERRNOS: Final = frozenset(
@@ -99,7 +103,7 @@ class SocketOutlet:
         with memoryview(data) as view:
             while sent < len(view):
                 try:
-                    sent += os.write(self._socket.fileno(), view[sent : sent + _STEP])
+                    sent += os.write(self._socket.fileno(), view[sent : sent + _CHUNK])
                 except BlockingIOError:
                     await self._room()
                 except OSError as error:
@@ -112,15 +116,12 @@ class SocketOutlet:
         if (data := _at_hand(span)) is not None:
             await self.send(data)
             return
-        with suppress(OSError):  # not TCP
-            self._socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NOTSENT_LOWAT, _UNSENT)
         sent = 0
         while True:
             # In a thread: the socket never blocks, but a file that is not in the page cache does.
             sent += await trio.to_thread.run_sync(
-                _sendfile,
-                self._socket.fileno(),
-                FileSpan(span.fd, span.offset + sent, min(span.count - sent, _SLICE)),
+                _Turn(self._socket).take,
+                FileSpan(span.fd, span.offset + sent, span.count - sent),
                 limiter=self._threads,
             )
             if sent == span.count:
@@ -189,25 +190,50 @@ def _at_hand(span: FileSpan) -> bytes | None:
     return bytes(data) if count == span.count else None
 
 
-def _sendfile(socket: int, span: FileSpan) -> int:
-    """Move bytes of *span* until it ends or the socket stays full; how many were moved."""
-    moved = 0
-    end = time.monotonic() + _TURN
-    room = select.poll()
-    room.register(socket, select.POLLOUT)
-    with _errors_named():
-        while moved < span.count:
-            count = min(span.count - moved, _STEP)
-            try:
-                took = os.sendfile(socket, span.fd, span.offset + moved, count)
-            except BlockingIOError:
-                if time.monotonic() < end and room.poll(_PATIENCE):
-                    continue
-                break
-            if took == 0:
-                raise _short(span.offset + moved)
+class _Turn:
+    """One turn in a thread: bytes of a file into *socket*, which does not block."""
+
+    def __init__(self, socket: trio.socket.SocketType) -> None:
+        self._socket, self._fd = socket, socket.fileno()
+        self._room = select.poll()
+        self._room.register(self._fd, select.POLLOUT)
+
+    def take(self, span: FileSpan) -> int:
+        """Send bytes of *span* until the turn is over, or the peer has no room; how many."""
+        moved, end = 0, time.monotonic() + _TURN
+        self._hold(_UNSENT)
+        with _errors_named():
+            while moved < span.count and time.monotonic() < end:
+                if (took := self._step(span, moved)) or self._room.poll(_PATIENCE):
+                    moved += took
+                else:
+                    return moved + self._fill(span, moved)
+        if moved == span.count:
+            self._hold(_ALL)  # what comes next on this connection is no file
+        return moved
+
+    def _fill(self, span: FileSpan, at: int) -> int:
+        """Send what the socket takes, for a peer that is waited for; how many bytes."""
+        moved = at
+        self._hold(_ALL)
+        while moved < span.count and (took := self._step(span, moved)):
             moved += took
-    return moved
+        return moved - at
+
+    def _step(self, span: FileSpan, at: int) -> int:
+        """Send a few bytes of *span* from *at* on; how many, 0 when there is no room."""
+        try:
+            took = os.sendfile(self._fd, span.fd, span.offset + at, min(span.count - at, _STEP))
+        except BlockingIOError:
+            return 0
+        if took == 0:
+            raise _short(span.offset + at)
+        return took
+
+    def _hold(self, most: int) -> None:
+        """Let the kernel hold so many bytes that it has not sent (tcp(7))."""
+        with suppress(OSError):  # not TCP
+            self._socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NOTSENT_LOWAT, most)
 
 
 def _pread(fd: int, count: int, offset: int) -> bytes:
