@@ -239,9 +239,10 @@ def test_uppy_pauses_and_goes_on(daemon: Server, road: Road, show: Show, tmp_pat
     road.limit = road.up + 20 * MIB  # what waits on the way comes first
     page.get_by_title("Resume", exact=True).first.click()
     page.wait_for_function(f"() => progress().bytesUploaded > {4 * MIB}")
+    road.closed = True  # or it is there again before anybody could tell
     road.cut()
     page.wait_for_function("() => stalls > 0")
-    road.limit = None
+    road.closed, road.limit = False, None
     succeeds(page, daemon, file)
     stored = page.evaluate("told.map((one) => one.bytesUploaded)")
     assert stored == sorted(stored)

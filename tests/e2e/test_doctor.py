@@ -86,6 +86,9 @@ class Hostile(socketserver.BaseRequestHandler):
                 self.request.sendall(
                     b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(INFO), INFO)
                 )
+            self.request.shutdown(socket.SHUT_WR)
+            while self.request.recv(1 << 16):  # to close over unread bytes would be a reset
+                pass
 
 
 @contextlib.contextmanager
