@@ -277,8 +277,8 @@ def test_a_first_visit_transfers_at_most_55_kb_before_it_takes_files(site: Site)
     names = [Path(urlsplit(url).path).name for url, _ in transferred]
     later = names.index("around.js")
     assert {"", "page.js", "uploader.js", "job.js", "style.css"} <= set(names[:later])
-    assert sum(size for _, size in transferred[:later]) <= BUDGET
-    assert sum(size for _, size in transferred) <= BUDGET_IN_ALL
+    assert sum(size for _, size in transferred[:later]) <= BUDGET, transferred
+    assert sum(size for _, size in transferred) <= BUDGET_IN_ALL, transferred
 
 
 def test_codes_that_have_no_words_are_told_in_those_of_the_server(site: Site) -> None:

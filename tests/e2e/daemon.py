@@ -75,7 +75,7 @@ class Daemon:
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **self.environment},
+            env={**os.environ, "PYTHONFAULTHANDLER": "1", **self.environment},
             pass_fds=self.inherits,
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,))
@@ -97,18 +97,28 @@ class Daemon:
         self._process.send_signal(number)
 
     def terminate(self, seconds: float = START) -> int:
-        """Ask it to end and wait; its exit code.  Raises TimeoutExpired after *seconds*."""
+        """Ask it to end and wait; its exit code."""
         self.signal(signal.SIGTERM)
         return self.wait(seconds)
 
     def wait(self, seconds: float = START) -> int:
-        """Wait until it has ended; its exit code.  Raises TimeoutExpired after *seconds*."""
+        """Wait until it has ended; its exit code.  After *seconds* it says what it does instead."""
+        assert self._process is not None
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            self._process.send_signal(signal.SIGABRT)  # every thread's traceback is in the log
+            self._gone()
+            raise AssertionError(f"the daemon does not end:\n{self.log}") from error
+        self._gone()
+        return code
+
+    def _gone(self) -> None:
         assert self._process is not None
         assert self._reader is not None
-        code = self._process.wait(seconds)
+        self._process.wait()
         self._reader.join()
         self._process = self._reader = None
-        return code
 
     def kill(self) -> None:
         """``kill -9``, and wait until nothing of it is left.  Nothing, when it does not run."""

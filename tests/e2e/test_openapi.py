@@ -32,6 +32,9 @@ include-operation-id = "events"
 enabled = false
 """
 
+SAME: Final = ("--generation-deterministic", "--generation-database", "none")
+"""The same questions for the same document."""
+
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from uploadd.errors import BadRequest, NotFound
 from uploadd.protocol import questions, sse
 from uploadd.protocol.heads import Head, HeadGate
-from uploadd.protocol.questions import Listing, Waiting, Watching, query_of
+from uploadd.protocol.questions import Listing, Query, Waiting, Watching, query_of
 from uploadd.protocol.seen import Seen
 
 IDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -81,6 +82,22 @@ def test_what_is_said_counts() -> None:
     assert questions.waiting(query_of("wait=1.5&after=7")) == Waiting(1.5, 7)
     asked = questions.listing(query_of("of=mine&state=queued,failed&state=expired&name=A&limit=3"))
     assert asked == Listing(True, frozenset({Seen.QUEUED, Seen.FAILED, Seen.EXPIRED}), "A", 3)
+
+
+@pytest.mark.parametrize(
+    ("ask", "text"),
+    [
+        (questions.waiting, "wait="),
+        (questions.waiting, "after="),
+        (questions.listing, "limit="),
+        (questions.listing, "state="),
+        (questions.unread, "unread="),
+    ],
+)
+def test_what_is_said_and_empty_is_a_mistake(ask: Callable[[Query], object], text: str) -> None:
+    """It is not the same as what was not said."""
+    with pytest.raises(BadRequest):
+        ask(query_of(text))
 
 
 @pytest.mark.parametrize("many", [3, 4])

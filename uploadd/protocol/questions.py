@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, overload
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -77,7 +77,7 @@ def waiting(query: Query) -> Waiting:
     """How long the answer may wait, and for what.  Raises BadRequest."""
     after = _one(query, "after")
     return Waiting(
-        _number(_one(query, "wait") or "0", "wait", MAX_WAIT),
+        _number(_one(query, "wait", "0"), "wait", MAX_WAIT),
         None if after is None else _whole(after, "after", (1 << 53) - 1),
     )
 
@@ -92,7 +92,7 @@ def listing(query: Query) -> Listing:
         mine=_whose(_one(query, "of")) == "mine",
         states=frozenset(map(Seen, words)) if "state" in query else Listing().states,
         name=_one(query, "name") or "",
-        limit=_whole(_one(query, "limit") or str(PAGE), "limit", MAX_PAGE, least=1),
+        limit=_whole(_one(query, "limit", str(PAGE)), "limit", MAX_PAGE, least=1),
         before=None if cursor is None else read_cursor(cursor),
     )
 
@@ -113,7 +113,7 @@ def watching(head: Head, query: Query, most: int) -> Watching:
 
 def unread(query: Query) -> bool:
     """Whether only the notices that were not read are wanted.  Raises BadRequest."""
-    return bool(_whole(_one(query, "unread") or "0", "unread", 1))
+    return bool(_whole(_one(query, "unread", "0"), "unread", 1))
 
 
 # --- cursors: opaque to everybody else ----------------------------------------------------------
@@ -140,10 +140,14 @@ def read_cursor(text: str) -> tuple[float, str]:
 # --- inside -------------------------------------------------------------------------------------
 
 
-def _one(query: Query, name: str) -> str | None:
+@overload
+def _one(query: Query, name: str) -> str | None: ...
+@overload
+def _one(query: Query, name: str, otherwise: str) -> str: ...
+def _one(query: Query, name: str, otherwise: str | None = None) -> str | None:
     values = query.get(name)
     if values is None:
-        return None
+        return otherwise
     if len(values) > 1:
         raise BadRequest(f"{name} is there more than once")
     return values[0]
