@@ -33,6 +33,7 @@ from uploadd.protocol.questions import Listing
 from uploadd.protocol.requests import is_part
 from uploadd.protocol.upload import Input, State, Upload
 from uploadd.quota import Quota
+from uploadd.refusals import Refusals
 from uploadd.store.contract import Store
 from uploadd.store.reading import opened
 
@@ -63,6 +64,7 @@ class Uploads(Endings):
         self.types = types
         self.hooks = commit.hooks = Hooks() if hooks is None else hooks
         self.hooks.tally = self.tally
+        self.refusals = Refusals(self.tally)
         self.ledger, self._template = ledger, template
         self._live: WeakValueDictionary[str, Upload] = WeakValueDictionary()
         self._keys: WeakValueDictionary[tuple[str, str], Upload] = WeakValueDictionary()

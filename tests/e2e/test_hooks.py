@@ -213,7 +213,12 @@ def test_without_an_answer_nothing_is_done(tmp_path: Path, receiver: Receiver) -
         answer = ask(daemon, "PUT", "/a.txt", b"hello")
         assert answer.status == 503
         assert answer.headers["Retry-After"]
-        assert json.loads(answer.said)["code"] == "hook-failed"  # type: ignore[attr-defined]
+        told = json.loads(answer.said)  # type: ignore[attr-defined]
+        assert told["code"] == "hook-failed"
+        assert "127.0.0.1" not in told["detail"]  # that is for the log
+        refused = f"{told['request_id']} was refused, hook-failed: {told['detail']} (hook "
+        assert daemon.settles(lambda: refused in daemon.log)
+        assert daemon.log.partition(refused)[2].splitlines()[0].endswith(" answers 503)")
         assert ask(daemon, "PUT", "/a.txt", b"hello").status == 201
 
 

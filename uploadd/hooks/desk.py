@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from uploadd.errors import HookFailed
 from uploadd.hooks.receiver import Receiver
 from uploadd.protocol import hooks
 from uploadd.protocol.hooks import (
@@ -97,7 +98,10 @@ class Hooks:
         place = self._place(upload) if isinstance(upload, Upload) else None
         body = hooks.told(kind, upload, request, place)
         event = secrets.token_hex(16)
-        answer = await self.tell(receiver, kind, event, body, hooks.environment(upload))
+        try:
+            answer = await self.tell(receiver, kind, event, body, hooks.environment(upload))
+        except HookFailed as error:  # where it is, and what it says, is not for peers
+            raise HookFailed(f"the hook {receiver.name} gives no answer to {kind}") from error
         if answer.refused is not None:
             raise answer.refused
         return answer

@@ -20,7 +20,7 @@ from uploadd.protocol.hooks import MAX_ANSWER
 READ: Final = 16 * 1024
 _FAILURES: Final = (
     *(OSError, trio.BrokenResourceError, trio.ClosedResourceError),
-    *(h11.RemoteProtocolError, ssl.SSLError, ssl.CertificateError),
+    *(ssl.SSLError, ssl.CertificateError),
 )
 
 
@@ -58,6 +58,8 @@ async def post(
     try:
         async with _connected(target, trust) as stream:
             return await _exchange(stream, target, headers, body)
+    except h11.RemoteProtocolError as error:
+        raise HookFailed(f"{target.authority} gives no whole answer: {error}") from error
     except _FAILURES as error:
         raise HookFailed(f"{target.authority} cannot be reached: {_reason(error)}") from error
 
@@ -70,9 +72,10 @@ async def _connected(
     try:
         if target.secure:
             trust = trust or ssl.create_default_context()
-            stream = trio.SSLStream(
+            stream = secured = trio.SSLStream(
                 stream, trust, server_hostname=target.host, https_compatible=True
             )
+            await secured.do_handshake()  # here, where its failure is told as what it is
         yield stream
     finally:
         await trio.aclose_forcefully(stream)
@@ -104,7 +107,10 @@ async def _answer(stream: trio.abc.Stream, connection: h11.Connection, target: T
         event = connection.next_event()
         match event:
             case h11.NEED_DATA:
-                connection.receive_data(bytes(await stream.receive_some(READ)))
+                data = bytes(await stream.receive_some(READ))
+                if not data and not status:
+                    raise HookFailed(f"{target.authority} closed without an answer")
+                connection.receive_data(data)
             case h11.Response():
                 status = event.status_code
             case h11.Data():
@@ -113,8 +119,6 @@ async def _answer(stream: trio.abc.Stream, connection: h11.Connection, target: T
                     raise HookFailed(f"{target.authority} answers more than {MAX_ANSWER} bytes")
             case h11.EndOfMessage():
                 break
-            case h11.ConnectionClosed():
-                raise HookFailed(f"{target.authority} closed without an answer")
             case _:
                 pass  # 1xx
     if not 200 <= status < 300:
@@ -123,4 +127,6 @@ async def _answer(stream: trio.abc.Stream, connection: h11.Connection, target: T
 
 
 def _reason(error: BaseException) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    """In the words of whoever knows best: trio puts its own error around that of TLS."""
+    cause = error.__cause__ or error
+    return (isinstance(cause, OSError) and cause.strerror) or str(cause) or type(cause).__name__

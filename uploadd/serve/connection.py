@@ -116,6 +116,7 @@ class FrontDoor:
             except UploadError as error:
                 word = last_word(stream, request_id, fields=gate.origins)
                 word.common = cors.fields(word.head, self._rules.origins)
+                self._uploads.refusals.tell(error, request_id)
                 await word.refuse(error)
                 return
             if head is None:
@@ -204,7 +205,7 @@ class FrontDoor:
     async def _refuse(self, exchange: Exchange, head: Head, error: UploadError) -> None:
         """Say *error* in the dialect of *head*."""
         self._advice.give(error, head, exchange.stream, self._rules)
-        self._uploads.tally.refused(error)
+        self._uploads.refusals.tell(error, exchange.request_id)
         exchange.common = cors.fields(head, self._rules.origins)
         if self.draining:
             exchange.body_lost()  # its rest is not waited for

@@ -32,7 +32,7 @@ class Telling:
 
     def refuse(self, error: UploadError, upload: Upload | None, *, owed: bool) -> None:
         """Say *error*; *owed*: the ref was cancelled, and gets a last word of its own."""
-        self._session.uploads.tally.refused(error)
+        self._session.uploads.refusals.tell(error, self._session.id, upload)
         final = answer(error).final
         if upload is not None and not final:
             error.offset = upload.offset  # the newest

@@ -66,7 +66,7 @@ class Sockets:
                 return False
             check_host(head.authority, self._rules.names)
             client = self._check_session(head, upgrade)
-            if await self._is_foreign(stream, head, upgrade):
+            if await self._is_foreign(stream, head, upgrade, request_id):
                 return True
             token = self._token(head, upgrade)
             if (measures := self._rules.measures) is not None:
@@ -74,7 +74,7 @@ class Sockets:
                 guest.come()
         except UploadError as error:
             self._advice.give(error, head, stream, self._rules)
-            self._uploads.tally.refused(error)
+            self._uploads.refusals.tell(error, request_id)
             extra = pages.upgrade_required() if _is_about_upgrade(error) else []
             extra += credentials.challenge_for(error)
             await last_word(stream, request_id, head.method).refuse(error, extra)
@@ -90,7 +90,9 @@ class Sockets:
                 await self._plain_socket(stream, upgrade, client, token)
         return True
 
-    async def _is_foreign(self, stream: trio.abc.Stream, head: Head, upgrade: Upgrade) -> bool:
+    async def _is_foreign(
+        self, stream: trio.abc.Stream, head: Head, upgrade: Upgrade, request_id: str
+    ) -> bool:
         """Whether a foreign page asks; then it has been told so.
 
         Raises OriginNotAllowed where there are no words for it after the handshake.
@@ -101,7 +103,7 @@ class Sockets:
             if upgrade.plain:
                 raise
             self._advice.give(error, head, stream, self._rules)
-            self._uploads.tally.refused(error)
+            self._uploads.refusals.tell(error, request_id)
             share = self._budget.share(joined=False)
             try:
                 await decline(stream, upgrade, share, self._rules, error)

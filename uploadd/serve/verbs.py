@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Final, TypeAlias
@@ -26,7 +25,6 @@ from uploadd.serve.checked import CheckedBody
 from uploadd.serve.exchange import Exchange
 from uploadd.uploads import Uploads
 
-log = logging.getLogger("uploadd.upload")
 CANCEL_SECONDS: Final = 5.0
 Begun: TypeAlias = Callable[[Upload], Awaitable[None]]
 Trailer: TypeAlias = Callable[[Iterable[tuple[bytes, bytes]]], Checksum | None]
@@ -158,7 +156,6 @@ class Verbs:
                 await self._end(claim, exchange, completes=None)
         except (Conflict, Draining, HookFailed, StoreError) as error:
             if upload.state is not State.PUBLISHED:
-                log.warning("%s cannot publish %s: %s", exchange.request_id, upload.id, error)
                 told = f"upload {upload.id} has all its bytes, and cannot be published yet: {error}"
                 raise HolderStuck(told, offset=upload.offset) from error
 

@@ -124,7 +124,7 @@ class Session:
 
     def fail(self, error: UploadError) -> None:
         """End the session because of *error*: its uploads keep what was taken."""
-        self.uploads.tally.refused(error)
+        self.uploads.refusals.tell(error, self.id)
         self.machine.fail(error)
         self.wake_sender()
 
