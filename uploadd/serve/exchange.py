@@ -96,8 +96,8 @@ class Exchange:
         """Fields that came behind the body; to be read after its last byte."""
         return self._body.trailers
 
-    async def receive_body(self) -> bytes:
-        """The next bytes of the request's body, ``b""`` after the last.
+    async def receive_body(self, most: int = _RECEIVE) -> bytes:
+        """The next bytes of the request's body, about *most* of them; ``b""`` after the last.
 
         Asks for the body (100 Continue) if the client waits for that.  Raises BadRequest when
         its framing is wrong, TooSlow after a minute without a byte of it: what frames chunks is
@@ -108,7 +108,7 @@ class Exchange:
         until = trio.current_time() + IDLE
         while (ready := self._body.next()) is None:
             await self._continue()
-            self._feed(await self._receive(until))
+            self._feed(await self._receive(until, most))
         return ready
 
     def body_at_hand(self) -> bytes | None:
@@ -211,11 +211,11 @@ class Exchange:
         self._body.feed(data)
         self._waiting = self._waiting and not self._body.begun
 
-    async def _receive(self, until: float) -> bytes:
+    async def _receive(self, until: float, most: int) -> bytes:
         """What the peer sends; of a body with a length no more than belongs to it."""
         left = self._body.left
         with trio.move_on_at(until) as patience:
-            data = await self.stream.receive_some(min(left or _RECEIVE, _RECEIVE))
+            data = await self.stream.receive_some(min(left or most, most))
         if patience.cancelled_caught:
             raise TooSlow(f"no byte of the request's body came for {IDLE:.0f} s")
         if not data:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import AsyncExitStack, suppress
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 
@@ -24,6 +24,9 @@ from uploadd.serve.pace import Pace
 from uploadd.serve.rules import Rules
 from uploadd.serve.verbs import CANCEL_SECONDS
 from uploadd.uploads import Uploads
+
+RECEIVE: Final = 512 * 1024
+"""Bytes that are taken at once: each time two threads have their turn, to write and to hash."""
 
 
 class _File:
@@ -106,7 +109,7 @@ class FormUpload:
         while True:
             with pace.held_back():
                 await share.room()
-            data = await self._exchange.receive_body()
+            data = await self._exchange.receive_body(RECEIVE)
             if not data:
                 self._form.end()
                 return

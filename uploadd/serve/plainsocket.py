@@ -30,9 +30,12 @@ class PlainSocket:
         client_id: str,
         rules: Rules,
         token: str | None = None,
+        *,
+        request_id: str = "",
     ) -> None:
         self._messages, self._gate, self._uploads = messages, gate, uploads
         self._client_id, self._rules, self._token = client_id, rules, token
+        self._request_id = request_id
         self._work = trio.CancelScope()
         self._bell = Bell()
         self._farewell = Farewell()
@@ -45,7 +48,7 @@ class PlainSocket:
             if access.keyring is not None:
                 access.check(self._who, Operation.WATCH_MINE)
         except UploadError as error:
-            return _farewell(error)
+            return self._refused(error)
         watcher = self._uploads.watch.watcher(self._bell.ring)
         watcher.add(of_owner(self._who.owner))
         try:
@@ -94,7 +97,7 @@ class PlainSocket:
         """Ping a quiet peer, end a silent one; *now* is trio's clock."""
         quiet = now - self._gate.heard
         if (refusal := self._rules.access.over(self._who)) is not None:
-            self._end(_farewell(refusal))
+            self._end(self._refused(refusal))
         elif quiet > self._rules.idle:
             self._end(Farewell(4408, "too-slow"))
         elif quiet > self._rules.ping:
@@ -105,7 +108,7 @@ class PlainSocket:
             self._farewell = farewell
             self._work.cancel(reason=farewell.reason)
 
-
-def _farewell(error: UploadError) -> Farewell:
-    """A browser sees no more than this of a refusal."""
-    return Farewell(answer(error).close, error.code)
+    def _refused(self, error: UploadError) -> Farewell:
+        """A browser sees no more than this of a refusal."""
+        self._uploads.refusals.tell(error, self._request_id)
+        return Farewell(answer(error).close, error.code)

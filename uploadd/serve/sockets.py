@@ -87,7 +87,7 @@ class Sockets:
                 request = Request(head, remote(stream)) if hooked else None
                 await self._session(stream, upgrade, id, token, guest, request)
             else:
-                await self._plain_socket(stream, upgrade, client, token)
+                await self._plain_socket(stream, upgrade, client, token, request_id)
         return True
 
     async def _is_foreign(
@@ -164,14 +164,22 @@ class Sockets:
             share.close()
 
     async def _plain_socket(
-        self, stream: trio.abc.Stream, upgrade: Upgrade, client: str, token: str | None
+        self,
+        stream: trio.abc.Stream,
+        upgrade: Upgrade,
+        client: str,
+        token: str | None,
+        request_id: str,
     ) -> None:
         share = self._budget.share(joined=False)  # it may only watch
         reader = FrameReader(Judge(max_binary=plainsocket.MAX_HEARD))
         gate = Gate(stream, reader, share, message_seconds=self._rules.message)
         try:
             async with accepted(gate, upgrade.answer, seconds=self._rules.handshake) as messages:
-                socket = PlainSocket(messages, gate, self._uploads, client, self._rules, token)
+                socket = PlainSocket(
+                    *(messages, gate, self._uploads, client, self._rules, token),
+                    request_id=request_id,
+                )
                 await self._last(socket, messages)
         finally:
             share.close()
