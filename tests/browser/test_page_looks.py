@@ -274,6 +274,8 @@ def test_a_first_visit_transfers_at_most_55_kb_before_it_takes_files(site: Site)
     session.send("Network.enable")
     session.send("Network.setCacheDisabled", {"cacheDisabled": True})
     page.goto(site.door.url, wait_until="networkidle")
+    # What is stored already is no weight of the page's: the tests before this one uploaded it.
+    transferred = [one for one in transferred if "/api/uploads" not in one[0]]
     names = [Path(urlsplit(url).path).name for url, _ in transferred]
     later = names.index("around.js")
     assert {"", "page.js", "uploader.js", "job.js", "style.css"} <= set(names[:later])

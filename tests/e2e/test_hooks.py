@@ -216,7 +216,7 @@ def test_without_an_answer_nothing_is_done(tmp_path: Path, receiver: Receiver) -
         told = json.loads(answer.said)  # type: ignore[attr-defined]
         assert told["code"] == "hook-failed"
         assert "127.0.0.1" not in told["detail"]  # that is for the log
-        refused = f"{told['request_id']} was refused, hook-failed: {told['detail']} (hook "
+        refused = f"{told['request_id']} was refused, hook-failed: {told['detail']} ("
         assert daemon.settles(lambda: refused in daemon.log)
         assert daemon.log.partition(refused)[2].splitlines()[0].endswith(" answers 503)")
         assert ask(daemon, "PUT", "/a.txt", b"hello").status == 201

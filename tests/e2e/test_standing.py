@@ -169,6 +169,11 @@ def test_without_a_file_a_reload_changes_nothing_and_ends_nothing(tmp_path: Path
         assert daemon.terminate() == 0
 
 
+HEARING: Final = (
+    "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+    "os.execvp(sys.argv[1], sys.argv[1:])"
+)
+"""Runs its arguments with SIGHUP as it is for a new process."""
 OWNING: Final = (
     "import fcntl, os, sys, termios; os.setsid();"
     "fcntl.ioctl(int(sys.argv[1]), termios.TIOCSCTTY, 0); os.execvp(sys.argv[2], sys.argv[2:])"
@@ -180,7 +185,9 @@ OWNING: Final = (
 def test_a_daemon_goes_with_its_terminal(tmp_path: Path, nohup: bool) -> None:
     """In peace, when that is closed; not when it was told not to."""
     ours, its = os.openpty()
-    under = (*(["nohup"] if nohup else []), sys.executable, "-c", OWNING, str(its))
+    # As a shell would start it, whatever this process hears: one that once served hears no SIGHUP.
+    hearing = (sys.executable, "-c", HEARING, *(["nohup"] if nohup else []))
+    under = (*hearing, sys.executable, "-c", OWNING, str(its))
     with Daemon(tmp_path / "store", under=under, inherits=[its]) as daemon:
         daemon.start()
         os.close(its)
