@@ -15,6 +15,7 @@ from typing import Final
 from urllib.request import Request, urlopen
 
 import pytest
+from hypothesis import settings
 
 from tests.e2e.daemon import Daemon
 
@@ -22,17 +23,21 @@ SECONDS: Final = 30
 SECRET: Final = "x" * 22
 
 # TRACE is 501 to the front door, as to any method that it does not know (RFC 9110, 9.1).
+# What broke off is gone, and asking for it is no mistake: 410, as the document says.
 # A stream of events has no end; tests/e2e/test_watch.py listens to it.
 CONFIG: Final = """\
 [phases.coverage]
 unexpected-methods = ["PUT", "PATCH", "DELETE", "POST"]
+
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "3xx", 401, 403, 404, 409, 410, 429, "5xx"]
 
 [[operations]]
 include-operation-id = "events"
 enabled = false
 """
 
-SAME: Final = ("--generation-deterministic", "--generation-database", "none")
+SAME: Final = ("--generation-deterministic",)
 """The same questions for the same document."""
 
 
@@ -64,6 +69,7 @@ def test_the_api_is_as_it_is_described(daemon: Daemon, tmp_path: Path) -> None:
             *(f"{daemon.url}/-/openapi.json", "--checks", "all", "-n", "30"),
             *("--continue-on-failure", "--max-time", str(SECONDS)),
             *("--request-timeout", "100", "-H", f"X-Client-Id: {SECRET}"),
+            *(() if settings.get_current_profile_name() == "wander" else SAME),
         ],
         cwd=tmp_path,
         capture_output=True,
