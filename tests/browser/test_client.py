@@ -375,8 +375,7 @@ def test_a_network_that_dies_in_silence_is_noticed_when_the_browser_knows(
     road.silent = True
     page.context.set_offline(True)
     page.clock.run_for(12_000)
-    until(page, "p.phase === 'offline'")
-    assert page.evaluate("up.connection.state") == "offline"
+    until(page, "p.phase === 'offline' && up.connection.state === 'offline'")
     road.limit, road.silent = None, False
     page.clock.resume()
     page.context.set_offline(False)

@@ -158,7 +158,7 @@ export class Around {
       this.#dismiss(own);
       say(words.saidErased(own.name));
     }
-    return this.stored.remove(id);
+    return this.stored.deleted(id);
   }
 
   async #cancel(upload) {

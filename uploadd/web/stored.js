@@ -15,6 +15,8 @@ const PAGE = 50;
 const MOST = 500;
 /** Pages asked for at a time: a name may be found on none of them. */
 const TRIES = 20;
+/** Ids of deleted files that are remembered: an answer under way may name them still. */
+const DELETED = 1000;
 /** Milliseconds without a key, before it is searched. */
 const PAUSE = 250;
 
@@ -41,6 +43,7 @@ export class Stored {
   #turn = null; // what is being loaded
   #fresh = new Map(); // id → file, to be put on top
   #meanwhile = null; // id → row, or null: came or went since the loading began, if it goes on
+  #deleted = new Set(); // ids, none of which comes back
   #timer = 0;
   #again = null; // how it was to be loaded when that failed
 
@@ -63,13 +66,20 @@ export class Stored {
 
   /** It has been published, or is not shown elsewhere any more. */
   add(file) {
-    if (this.#deep || !this.of || !file.name.toLowerCase().includes(this.#name.toLowerCase())) return;
+    if (this.#deep || !this.of || this.#deleted.has(file.id) || !file.name.toLowerCase().includes(this.#name.toLowerCase())) return;
     if (!this.#fresh.size) requestAnimationFrame(() => this.#flush());
     this.#fresh.set(file.id, file);
     if (this.#fresh.size > MOST) this.#fresh.delete(this.#fresh.keys().next().value);
   }
 
-  /** It is there no more, or shown elsewhere now. */
+  /** It is there no more, whatever was asked before that and is answered later. */
+  deleted(id) {
+    this.#deleted.add(id);
+    if (this.#deleted.size > DELETED) this.#deleted.delete(this.#deleted.values().next().value);
+    this.remove(id);
+  }
+
+  /** It is shown elsewhere now. */
   remove(id) {
     this.#fresh.delete(id);
     this.#meanwhile?.set(id, null);
@@ -206,7 +216,7 @@ export class Stored {
     row.element.ariaBusy = "true";
     try {
       await this.#server.remove(id);
-      this.remove(id);
+      this.deleted(id);
       say(words.saidErased(name));
     } catch (error) {
       row.why([words.notErased, explain(error).join(" ")], true);
