@@ -59,6 +59,8 @@ class Claims(ABC):
         """Claims whose holders can go on later: a daemon that stops need not wait for them."""
         commit.moved, commit.failed = self._moved, self._failed
         commit.noted = self.watch.noted
+        if store.grain > 1:  # a part may take long, and those who watch want to know
+            commit.storing = self.watch.moved
 
     @abstractmethod
     async def _end(self, upload: Upload) -> None:
@@ -228,7 +230,7 @@ class Claims(ABC):
         """What those who watch *upload* see of it beside what is durable."""
         claims, checking = self._claims.get(upload.id), upload.id in self._checking
         received = claims[-1].run.received if claims else 0
-        return Glance(max(received, upload.held.end), bool(claims), checking)
+        return Glance(max(received, upload.held.end), bool(claims), checking, self.store.grain)
 
     @contextmanager
     def checking(self, upload: Upload) -> Iterator[None]:

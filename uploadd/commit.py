@@ -28,8 +28,7 @@ from uploadd.store.contract import MediumFailed, Publication, Store
 from uploadd.work import Agenda, Leftovers, Work
 
 BATCH: Final = 512
-ALONE: Final = 1 << 20
-"""Bytes from which a flush gets a thread of its own, so that it holds up no small one."""
+ALONE: Final = 1 << 20  # bytes from which a flush is alone: it holds up no small one
 LONG_FLUSHES: Final = 3  # at a time: one thread less than a store has for flushing
 TOLD_AT_ONCE: Final = 64  # before others run: those who are told have something to do at once
 NO_ROOM_PAUSE: Final = 1.0  # seconds until a transaction that found the disk full is tried again
@@ -38,8 +37,8 @@ NO_ROOM_PAUSE: Final = 1.0  # seconds until a transaction that found the disk fu
 class Commit:
     """Run `run` in the daemon's nursery; everybody else calls the verbs.
 
-    *moved* is told of every upload whose durable offset or state changed, *failed* of every one
-    that the medium refused, *noted* of notices: on the loop, once a batch.  They must not raise.
+    *moved* is told of uploads whose durable offset or state changed, *failed* of those that the
+    medium refused, *noted* of notices, *storing* before a flush: on the loop.  They must not raise.
     """
 
     def __init__(
@@ -55,6 +54,7 @@ class Commit:
         self._flush_bytes, self._flush_interval = flush_bytes, flush_interval
         self.moved: Callable[[Upload], None] = lambda upload: None
         self.failed: Callable[[Upload, UploadError], None] = lambda upload, error: None
+        self.storing: Callable[[Upload], None] = lambda upload: None
         self.noted: Callable[[str, Notice], None] = lambda owner, notice: None
         self.hooks = Hooks()  # which put into the outbox what they will be told
         self._agenda, self._leftovers = Agenda(), Leftovers()
@@ -104,8 +104,8 @@ class Commit:
     async def publish(self, upload: Upload, path: str) -> None:
         """Complete: flush, remember the intent, link under *path*; durable when it returns.
 
-        Raises Incomplete or StoreError: the upload is as before and can be completed again.
-        Raises Gone.  Cancelled: it goes on all the same.
+        Raises Gone; Incomplete or StoreError: the upload is as before and can be completed again.
+        Cancelled: it goes on all the same.
         """
         work = self._agenda.work(upload)
         work.path = path
@@ -139,8 +139,7 @@ class Commit:
 
     def is_ending(self, upload: Upload) -> bool:
         """Whether the ledger has yet to hear of its end."""
-        work = self._agenda.pending.get(upload.id)
-        return work is not None and work.remove
+        return (work := self._agenda.pending.get(upload.id)) is not None and work.remove
 
     # --- the task ---------------------------------------------------------------------------
 
@@ -176,9 +175,10 @@ class Commit:
         return works
 
     async def _flush_alone(self, work: Work) -> None:
-        id = work.upload.id
         async with self._long:
-            work.heard((await self._store.flush([id])).get(id, NOTHING))
+            self.storing(work.upload)
+            told = await self._store.flush([work.upload.id])
+        work.heard(told.get(work.upload.id, NOTHING))
         work.flushed = True
         self._flushed.append(work)
         self._agenda.at_once()
@@ -205,6 +205,8 @@ class Commit:
         store, wanted = self._store, {w.upload.id: w for w in works if w.flushes}
         publishing = {id for id, work in wanted.items() if work.path is not None}
         ids = [id for id in wanted if id in publishing or store.unflushed(id) or store.nameless(id)]
+        for id in ids:
+            self.storing(wanted[id].upload)
         if ids:
             for id, outcome in (await store.flush(ids, publishing)).items():
                 wanted[id].heard(outcome)
@@ -268,10 +270,8 @@ class Commit:
         wanted = {w.upload.id: w for w in works if w.path is not None and w.error is None}
         if not wanted:
             return
-        outcome = await self._store.publish(
-            [Publication(id, work.path or "") for id, work in wanted.items()]
-        )
-        for id, result in outcome.items():
+        links = [Publication(id, work.path or "") for id, work in wanted.items()]
+        for id, result in (await self._store.publish(links)).items():
             work, upload = wanted[id], wanted[id].upload
             if isinstance(result, StoreError):
                 upload.move(Input.REOPEN)

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -61,6 +61,35 @@ def test_what_somebody_else_uploads_moves_as_it_is_stored_and_ends_on_the_list_o
         assert somebody.finish() == "HTTP/1.1 201 Created"
     expect(file(page, "film.bin")).to_contain_text("1 MB")
     expect(page.locator("#others")).to_be_hidden()
+    assert site.complaints == []
+
+
+def test_which_part_is_being_processed_is_said_where_files_are_stored_in_parts(site: Site) -> None:
+    """As a server would say it that keeps them on S3."""
+
+    def guard(here: WebSocketRoute) -> None:
+        there = here.connect_to_server()
+
+        def pass_on(said: str | bytes) -> None:
+            told = json.loads(said) if isinstance(said, str) else {}
+            if told.get("type") == "progress" and told["state"] == "receiving":
+                told |= {"state": "storing", "part": told["held"] // (100 * KB) + 1}
+                said = json.dumps(told)
+            here.send(said)
+
+        there.on_message(pass_on)
+
+    page = site.page
+    page.route_web_socket("**/-/ws", guard)
+    page.reload()
+    watching(page)
+    with sending(site.daemon, "film.bin", 1000 * KB) as somebody:
+        somebody.send(250 * KB)
+        expect(other(page, "film.bin")).to_contain_text("Processing part 3 · 250 kB of 1 MB stored")
+        somebody.send(750 * KB - 1)
+        expect(other(page, "film.bin")).to_contain_text("Processing part 10 · 1 MB of 1 MB stored")
+        somebody.finish()
+    expect(file(page, "film.bin")).to_be_visible()
     assert site.complaints == []
 
 

@@ -55,6 +55,16 @@ def test_a_union_holds_what_either_holds(
     assert Extents(other).union(Extents(one)) == Extents(one + other)
 
 
+@given(lists, st.integers(1, 9))
+def test_parts_are_whole_and_nothing_is_lost(pairs: list[tuple[int, int]], grain: int) -> None:
+    """Every part of which all bytes are held, and the rest."""
+    whole, rest = Extents(pairs).parts(grain)
+    held = bytes_of(pairs)
+    parts = (set(range(at, at + grain)) for at in range(0, MOST + grain, grain))
+    assert bytes_of(whole) == set().union(*(part for part in parts if part <= held))
+    assert bytes_of(rest) == held - bytes_of(whole)
+
+
 @given(lists, ranges)
 def test_missing_is_what_is_not_held(pairs: list[tuple[int, int]], asked: tuple[int, int]) -> None:
     """In order, without empty pieces; covered is when nothing is."""

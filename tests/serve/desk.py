@@ -96,8 +96,8 @@ class MemoryLedger:
 class Store(MemoryStore):
     """In which the writes of one upload can be stopped."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, grain: int) -> None:
+        super().__init__(grain=grain)
         self.stuck: dict[str, trio.Event] = {}
         self._firmly = False
         self.flushed: list[str] = []
@@ -125,9 +125,9 @@ class Store(MemoryStore):
 class Desk:
     """Uploads in memory, and the budget that sessions share."""
 
-    def __init__(self, nursery: trio.Nursery, **limits: Any) -> None:
+    def __init__(self, nursery: trio.Nursery, *, grain: int, **limits: Any) -> None:
         self.nursery = nursery
-        self.store, self.ledger = Store(), MemoryLedger()
+        self.store, self.ledger = Store(grain), MemoryLedger()
         self.commit = Commit(self.store, self.ledger)  # type: ignore[arg-type]  # as much as it asks
         self.uploads = Uploads(self.store, self.ledger, self.commit)  # type: ignore[arg-type]  # as above
         self.budget = Budget(256 << 20)
@@ -165,11 +165,14 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(**limits: Any) -> AsyncIterator[Desk]:
-    """A desk; when the block ends, all its sessions are lost, and nothing must be left of them."""
+async def open_desk(*, grain: int = 1, **limits: Any) -> AsyncIterator[Desk]:
+    """A desk; when the block ends, all its sessions are lost, and nothing must be left of them.
+
+    *grain* is that of its store, *limits* are those of `Rules`.
+    """
     async with trio.open_nursery() as services:
         async with trio.open_nursery() as conversations:
-            desk = Desk(conversations, **limits)
+            desk = Desk(conversations, grain=grain, **limits)
             await services.start(desk.commit.run)
             await services.start(desk.uploads.watch.run)
             conversations.start_soon(keep_alive, desk, services.cancel_scope)

@@ -61,6 +61,26 @@ async def test_another_session_sees_an_upload_from_its_begin_to_its_name() -> No
 
 
 @virtual
+async def test_where_a_store_keeps_parts_it_is_told_which_one_is_stored() -> None:
+    """As on S3, where each takes a while: at once when it begins, and again when it is durable."""
+    async with open_desk(grain=4) as desk:
+        sender, viewer = await desk.greeted(), await client(desk)
+        id = await sender.up(name="a.txt", length=10)
+        await viewer.say(type="watch", uploads=[id])
+        for part, data in enumerate((b"0123", b"4567", b"89"), 1):
+            gate, at = desk.store.clog("flush"), 4 * (part - 1)
+            await sender.chunk(1, at, data, flush=part < 3, last=part == 3)
+            with trio.fail_after(0.5):  # nothing else happens that it could be told with
+                told = (await until(viewer, state="storing"))[-1]
+            assert (told["part"], told["held"]) == (part, at)
+            gate.set()
+            after = (await until(viewer, held=at + len(data)))[-1]
+            assert (after["state"], "part" in after) == (
+                ("receiving", False) if part < 3 else ("published", False)
+            )
+
+
+@virtual
 async def test_an_upload_is_watched_on_whatever_way_it_stands() -> None:
     """Resting, unknown, cancelled: each is answered; a watched one is told when it goes on."""
     async with open_desk() as desk:

@@ -40,6 +40,27 @@ async def test_it_keeps_the_promises_of_a_store() -> None:
     await check_store(_make, _make_clogged, _make_failing, reopen=_reopen)
 
 
+async def test_in_parts_it_keeps_them_as_well() -> None:
+    """Those of a store whose bytes become durable many together, as on S3."""
+
+    async def in_parts() -> Store:
+        return MemoryStore(grain=64)
+
+    await check_store(in_parts, reopen=_reopen)
+
+
+async def test_what_is_no_whole_part_is_durable_when_it_is_published() -> None:
+    """It waits for the rest of its part, or for the end of the upload."""
+    store = MemoryStore(grain=4)
+    await store.write("a", 0, [b"0123456789"])
+    assert await store.flush(["a"]) == {"a": NOTHING.add(0, 8)}
+    assert store.unflushed("a") == 2
+    assert await store.flush(["a"]) == {"a": NOTHING}
+    await store.write("a", 10, [b"a"])
+    assert await store.flush(["a"], {"a"}) == {"a": NOTHING.add(8, 11)}
+    assert store.unflushed("a") == 0
+
+
 async def test_a_crash_leaves_what_was_flushed_and_nothing_else() -> None:
     """As a power cut would: bytes that were only written are gone, published files are not."""
     store = MemoryStore()

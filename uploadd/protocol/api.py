@@ -48,6 +48,9 @@ class Shown(Struct, omit_defaults=True, kw_only=True):
     length: Annotated[Count, Meta(description="bytes in all")] | None = None
     expected: Annotated[Count, Meta(description="a guess of the length")] | None = None
     rate: Annotated[float, Meta(description="durable bytes a second")] | None = None
+    part: (
+        Annotated[int, Meta(ge=1, description="what is being stored, where it is in parts")] | None
+    ) = None
     media_type: str | None = None
     url: Annotated[str, Meta(description="where the file is, once published")] | None = None
     mine: Annotated[bool, Meta(description="whether who asks has begun it")] = False
@@ -130,6 +133,7 @@ def shown(upload: Upload, glance: Glance, rate: float, *, mine: bool) -> Shown:
         length=now.length,
         expected=now.expected,
         rate=now.rate,
+        part=now.part,
         media_type=upload.media_type,
         url=now.url,
         mine=mine,

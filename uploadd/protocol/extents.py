@@ -62,6 +62,15 @@ class Extents:
             out = out.add(start, end)
         return out
 
+    def parts(self, grain: int) -> tuple[Extents, Extents]:
+        """The whole parts of *grain* bytes that are in it, and the rest."""
+        whole, rest = Extents(), Extents()
+        for start, end in self._pairs:
+            first = min(end, -(-start // grain) * grain)
+            last = max(first, end // grain * grain)
+            whole, rest = whole.add(first, last), rest.add(start, first).add(last, end)
+        return whole, rest
+
     def covers(self, start: int, end: int) -> bool:
         """Whether every byte of [start, end) is held; an empty range always is."""
         return not self.missing(start, end)

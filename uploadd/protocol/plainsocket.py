@@ -49,6 +49,8 @@ class Told(Struct, omit_defaults=True):
     """In percent; 100 is said of what is completed, and of nothing else."""
     url: str | None = None
     reason: str | None = None
+    part: int | None = None
+    """That is being stored, from 1 on, where files are stored in parts."""
 
 
 def client_id(head: Head) -> str | None:
@@ -76,5 +78,6 @@ def told(upload: Upload, glance: Glance, client: str) -> str:
         percent,
         now.url,
         reason(upload),
+        now.part,
     )
     return msgspec.json.encode(message).decode()

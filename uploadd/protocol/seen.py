@@ -27,7 +27,8 @@ class Seen(StrEnum):
 MEANING: Final[dict[Seen, str]] = {
     Seen.QUEUED: "it waits for its sender: nothing has come yet, or nobody sends now",
     Seen.RECEIVING: "bytes are coming",
-    Seen.STORING: "all bytes are here; they are made durable and get their name",
+    Seen.STORING: "bytes are here and are made durable: all of them, which then get their name, or "
+    "a `part` of many, where they are stored in parts",
     Seen.VERIFYING: "all bytes are here; they are compared with the digest that was declared",
     Seen.PUBLISHED: "complete and durable, under its name; nothing before this is whole",
     Seen.CANCELLED: "it was not wanted any more; its bytes are freed",
@@ -67,6 +68,8 @@ class Glance(NamedTuple):
     """Whether somebody has a claim on it."""
     checking: bool = False
     """Whether its digest is being computed."""
+    grain: int = 1
+    """Bytes that become durable together: more than one where they are stored in parts."""
 
 
 def seen(upload: Upload, glance: Glance) -> Seen:
@@ -79,7 +82,16 @@ def seen(upload: Upload, glance: Glance) -> Seen:
         return Seen.QUEUED
     if upload.length is not None and glance.received >= upload.length:
         return Seen.STORING
+    if 1 < glance.grain <= glance.received - upload.offset:
+        return Seen.STORING
     return Seen.RECEIVING if glance.received else Seen.QUEUED
+
+
+def part(upload: Upload, glance: Glance) -> int | None:
+    """The number, from 1 on, of the part that is being stored; None where there are no parts."""
+    if glance.grain == 1 or seen(upload, glance) is not Seen.STORING:
+        return None
+    return upload.offset // glance.grain + 1 if upload.offset < glance.received else None
 
 
 def progress(upload: Upload, glance: Glance, rate: float | None = None) -> Progress:
@@ -95,6 +107,7 @@ def progress(upload: Upload, glance: Glance, rate: float | None = None) -> Progr
         rate=None if rate is None or published else round(rate, 1),
         expected=upload.expected if upload.length is None else None,
         url=pages.file_path(upload.id, upload.name) if published else None,
+        part=part(upload, glance),
     )
 
 

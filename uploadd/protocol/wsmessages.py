@@ -210,6 +210,7 @@ class Progress(Message, frozen=True, tag="progress"):
     rate: Seconds | None = None
     expected: Natural | None = None  # a guess of the length, while that is not known
     url: str | None = None  # once it is published
+    part: Natural | None = None  # that is being stored, from 1 on, where there are parts
 
 
 class Notice(Message, frozen=True, tag="notice"):

@@ -95,7 +95,8 @@ class Store(Protocol):
         """Make durable what is written now; say for each what newly is.
 
         Those in *publishing* are published next: they may stay nameless until then, and what is
-        told of them counts as unflushed until they are.
+        told of them counts as unflushed until they are.  Of the others, what is no whole part of
+        `grain` bytes may wait for the rest of its part.
         """
 
     async def rewind(self, id: str, held: Extents) -> None:

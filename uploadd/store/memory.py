@@ -52,12 +52,13 @@ class _Growing:
 
 
 class MemoryStore:
-    """Keeps everything in this process; *capacity* in bytes."""
+    """Keeps everything in this process; *capacity* in bytes, and those of a part in *grain*.
 
-    grain = 1
+    The last part of an upload, which may be shorter, is durable when it is published.
+    """
 
-    def __init__(self, capacity: int = 1 << 62) -> None:
-        self.capacity = capacity
+    def __init__(self, capacity: int = 1 << 62, grain: int = 1) -> None:
+        self.capacity, self.grain = capacity, grain
         self.fail_next: dict[str, int] = {}
         """errno to raise from the next call of that verb: ``{"flush": errno.EIO}``."""
         self._gates: dict[str, trio.Event] = {}
@@ -152,17 +153,18 @@ class MemoryStore:
         self, ids: Sequence[str], publishing: Collection[str] = ()
     ) -> Mapping[str, Extents | StoreError]:
         entries = {id: self._growing[id] for id in ids if id in self._growing}
-        sound = [entry for entry in entries.values() if not entry.failed]
-        for entry in sound:
-            entry.in_flush, entry.dirty = entry.dirty, NOTHING
+        sound = {id: entry for id, entry in entries.items() if not entry.failed}
+        for id, entry in sound.items():
+            grain = 1 if id in publishing else self.grain
+            entry.in_flush, entry.dirty = entry.dirty.parts(grain)
         try:
             await self._step("flush")
         except StoreError as error:
-            for entry in sound:
+            for entry in sound.values():
                 entry.failed, entry.in_flush = True, NOTHING
             return {id: copy(error) for id in entries}
         except trio.Cancelled:
-            for entry in sound:
+            for entry in sound.values():
                 entry.dirty, entry.in_flush = entry.dirty.union(entry.in_flush), NOTHING
             raise
         return {

@@ -116,8 +116,8 @@ function paint(row, upload) {
   if (!row.bar.hidden) draw(row.bar, { sent: stored, stored, total, phase: state });
 }
 
-function line({ state, stored, total, speed, eta }) {
-  const parts = [own(words.seen, state) ?? state];
+function line({ state, part, stored, total, speed, eta }) {
+  const parts = [part === null ? own(words.seen, state) ?? state : words.processing(part)];
   if (ENDED.has(state)) return parts[0];
   if (total !== null) parts.push(words.stored(bytes(stored), bytes(total)));
   else if (stored) parts.push(words.storedSoFar(bytes(stored)));

@@ -207,6 +207,8 @@ export interface Watched {
   /** Stored bytes per second; seconds that are left. */
   readonly speed: number; readonly eta: number | null;
   readonly state: "queued" | "receiving" | "storing" | "verifying" | "published" | (string & {});
+  /** Which part the server stores, from 1 on, where it stores files in parts and one is here; else null. */
+  readonly part: number | null;
   /** Where the file is, once it is published. */
   readonly url: string | null;
 }

@@ -301,11 +301,11 @@ class Inside {
   }
 }
 
-function watched({ upload: id, name = null, held: stored, length, expected, rate: speed = 0, state, url }, base) {
+function watched({ upload: id, name = null, held: stored, length, expected, rate: speed = 0, state, url, part = null }, base) {
   const total = length ?? expected ?? null, whole = state === "published";
   const fraction = whole ? 1 : total === null ? null : Math.min(ALMOST, total && stored / total);
   const eta = state === "receiving" && speed > 0 && total !== null ? Math.max(0, total - stored) / speed : null;
-  return { id, name, stored, total, fraction, speed, eta, state, url: place(url, base) };
+  return { id, name, stored, total, fraction, speed, eta, state, part, url: place(url, base) };
 }
 
 function place(url, base) {

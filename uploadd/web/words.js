@@ -83,6 +83,7 @@ const en = {
     expired: "Expired: nobody went on with it, and it was deleted",
     failed: "Broken off: nothing of it was kept",
   },
+  processing: (part) => `Processing part ${part}`,
   storedSoFar: (part) => `${part} stored`,
   andMore: (n, shown) => `and ${shown} more`,
   askStop: (name, size) => `Cancel ${name}? Somebody else is uploading it. The server deletes what it has`
