@@ -1,10 +1,11 @@
 """Sending bytes and spans of files, to peers that take them, slowly, or not at all."""
 
+import itertools
 import os
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -110,6 +111,29 @@ async def test_a_large_file_goes_over_tcp_whole() -> None:
                 await server.send_eof()
 
             assert await everything(client) == (CONTENT * 40)[5:][: 39 * len(CONTENT)]
+
+
+async def test_a_turn_ends_though_the_peer_always_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is slower than the peer never fills the socket; and a thread that sends hears
+    nothing of a cancellation until its turn is over.
+    """
+    ours, theirs = socket_pair()
+    now, full = itertools.count(), [True]
+
+    def sendfile(socket: int, fd: int, offset: int, count: int) -> int:
+        if full and full.pop():
+            raise BlockingIOError
+        return count
+
+    async with ours, theirs:
+        with suppress(BlockingIOError):
+            while True:  # nobody reads: there is no room, and the turn is one for who is waited for
+                os.write(ours.socket.fileno(), bytes(1024))
+        monkeypatch.setattr(module.os, "sendfile", sendfile)
+        monkeypatch.setattr(module.time, "monotonic", lambda: next(now) / 1000)
+        whole = FileSpan(-1, 0, 1 << 34)
+        assert 0 < module._Turn(ours.socket).take(whole) < 1 << 24
+        assert not full
 
 
 @pytest.mark.parametrize("make", [socket_pair, trio.testing.memory_stream_pair])

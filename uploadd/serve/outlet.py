@@ -213,10 +213,15 @@ class _Turn:
         return moved
 
     def _fill(self, span: FileSpan, at: int) -> int:
-        """Send what the socket takes, for a peer that is waited for; how many bytes."""
-        moved = at
+        """Send what the socket takes, for a peer that is waited for; how many bytes.
+
+        Where the disk is slower than the peer there is room for ever: that is another turn.
+        """
+        moved, end = at, time.monotonic() + _TURN
         self._hold(_ALL)
-        while moved < span.count and (took := self._step(span, moved)):
+        while moved < span.count and time.monotonic() < end:
+            if not (took := self._step(span, moved)):
+                break
             moved += took
         return moved - at
 
