@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -14,7 +15,10 @@ from tests.serve.desk import virtual
 from tests.serve.test_connection import LOCAL, House, open_house
 from tests.strategies import chunked
 from tests.wire import head
+from uploadd.budget import MIN_CHUNK
+from uploadd.protocol.form import Event, Form
 from uploadd.protocol.upload import AHEAD_OF_WRITTEN
+from uploadd.serve.form import RECEIVE
 
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 BOUNDARY = b"----a-boundary"
@@ -269,6 +273,34 @@ async def test_every_file_of_a_form_is_stored(data: st.DataObject) -> None:
         assert store.published("b/c.bin") == b"\r\n\r\n" + BOUNDARY
         kept = await house.desk.uploads.find(told["files"][2]["id"])
         assert kept.metadata == {"note": "before", "behind": "späť", "relativePath": "b/c.bin"}
+
+
+@virtual
+async def test_what_waits_of_a_form_is_in_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it is written, whatever it waits for; and where many share the memory it is less."""
+    sizes, feed = list[int](), Form.feed
+
+    def noted(form: Form, data: bytes) -> Iterator[Event]:
+        sizes.append(len(data))
+        return feed(form, data)
+
+    monkeypatch.setattr(Form, "feed", noted)
+    async with open_house() as house, trio.open_nursery() as nursery:
+        caller, budget, said = house.call(), house.desk.budget, form(part(bytes(4 << 20), "f", "x"))
+        await caller.say(said[:1000])
+        await trio.testing.wait_all_tasks_blocked()
+        stuck = house.desk.store.clog("write")
+        nursery.start_soon(caller.say, said[1000:])
+        await trio.testing.wait_all_tasks_blocked()
+        assert budget.used >= max(sizes) == RECEIVE
+        others = [budget.share() for _ in range(budget.total // (4 * MIN_CHUNK))]
+        sizes.clear()
+        house.desk.store._gates.clear()
+        stuck.set()
+        assert (await caller.answer("POST")).status == 201
+        assert max(sizes) == MIN_CHUNK
+        for other in others:
+            other.close()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,9 @@ from uploadd.serve.verbs import CANCEL_SECONDS
 from uploadd.uploads import Uploads
 
 RECEIVE: Final = 512 * 1024
-"""Bytes that are taken at once: each time two threads have their turn, to write and to hash."""
+"""Bytes that are taken at once, where there is memory: each time two threads have their turn, to
+write and to hash.
+"""
 
 
 class _File:
@@ -109,17 +111,25 @@ class FormUpload:
         while True:
             with pace.held_back():
                 await share.room()
-            data = await self._exchange.receive_body(RECEIVE)
+            data = await self._exchange.receive_body(min(RECEIVE, share.max_chunk))
             if not data:
                 self._form.end()
                 return
             with pace.held_back():
-                for event in self._form.feed(data):
-                    await self._event(event, share, claims)
+                await self._feed(data, share, claims)
                 if flow is not None:
                     await flow.pay(len(data))
             self._came += len(data)
             pace.came(len(data))
+
+    async def _feed(self, data: bytes, share: Share, claims: AsyncExitStack) -> None:
+        """Take what is in *data*, which is in memory until then: also while a hook is asked."""
+        share.take(len(data))
+        try:
+            for event in self._form.feed(data):
+                await self._event(event, share, claims)
+        finally:
+            share.give_back(len(data))
 
     async def _event(self, event: Event, share: Share, claims: AsyncExitStack) -> None:
         match event:
