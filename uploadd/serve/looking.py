@@ -71,7 +71,7 @@ class Names:
         if upload is None:
             upload = await self._uploads.find_key(who.owner, name)
         if upload is None:
-            raise errors.NotFound(f"there is no upload {name!r}")
+            raise errors.NotFound("there is no such upload")  # it may be a key, which is secret
         return present(upload)
 
 

@@ -101,7 +101,5 @@ class Post(FormUpload):
         if self._again is not None and not self._again.is_same(
             await self._uploads.digest(self._again.upload)
         ):
-            raise errors.KeyConflict(
-                f"{self._said.upload_id} is the name of another file", hint="a new one for each"
-            )
+            raise errors.KeyConflict("that is the name of another file", hint="a new one for each")
         await super()._publish()
