@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Final
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.hooks.listener import listening, ok
 from tests.protocol.test_answers import make
 from uploadd import errors
+from uploadd.errors import HookFailed, StoreError, UploadError
+from uploadd.hooks import Hooks, Receiver
+from uploadd.hooks.posting import Target
 from uploadd.protocol.answers import ANSWERS
-from uploadd.protocol.upload import Upload
+from uploadd.protocol.hooks import PRE_CREATE, Draft
+from uploadd.protocol.upload import Published, Upload
 from uploadd.refusals import MINUTE, MOST, Refusals
+from uploadd.store import settle
 from uploadd.tally import Tally
+
+ASKED: Final = frozenset({PRE_CREATE})
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +64,86 @@ async def test_what_is_behind_a_failure_of_ours_is_for_the_log_only(
         "abc-1 was refused, hook-failed: it broke (10.0.0.7 answers 500)",
         "abc-1 was refused, bad-request: it broke",
     ]
+
+
+async def refused(receiver: Receiver) -> UploadError:
+    """What a peer hears when it wants to begin something that *receiver* is asked about."""
+    with pytest.raises(HookFailed) as caught:
+        await Hooks(receivers={"scan": receiver}).create(
+            Draft(name="a", length=1, media_type=None), None
+        )
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"", "closed without an answer"),
+        (b"SSH-2.0-x\r\n\r\n", "gives no whole answer: illegal status line"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", "gives no whole answer: peer closed"),
+        (ok(status="500 No"), "answers 500"),
+    ],
+)
+async def test_which_hook_gave_no_answer_and_why(
+    caplog: pytest.LogCaptureFixture, answer: bytes, told: str
+) -> None:
+    """Where it is and what it did are in the log; the peer hears neither."""
+    async with listening() as listener:
+        listener.answer = lambda _: answer
+        error = await refused(Receiver(name="scan", events=ASKED, target=listener.target))
+    Refusals(Tally()).tell(error, "abc-1")
+    assert error.message == "the hook scan gives no answer to pre-create"
+    assert f": {error.message} ({listener.target.authority} {told}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("127.0.0.1", "Connection refused"),
+        ("nobody.invalid", ""),
+        ("a..b", "label empty or too long"),
+    ],
+)
+async def test_which_hook_is_not_there_and_why(
+    caplog: pytest.LogCaptureFixture, host: str, told: str
+) -> None:
+    """At a port where nobody listens, or under a name that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    target = Target(host, port, False, "/")
+    error = await refused(Receiver(name="scan", events=ASKED, target=target))
+    Refusals(Tally()).tell(error, "abc-1")
+    assert error.message == "the hook scan gives no answer to pre-create"
+    why = rf"\({host}:{port} cannot be reached: (?!all attempts)(.*{told}.*)\)"
+    assert re.search(why, caplog.records[0].getMessage())
+
+
+async def test_which_program_gave_no_answer_and_why(caplog: pytest.LogCaptureFixture) -> None:
+    """It is not there, or has said what is wrong."""
+    for program, told in (
+        (("/no/such/program",), "/no/such/program cannot be run: No such file or directory"),
+        (("sh", "-c", "echo no scanner >&2; exit 3"), "sh ended with 3: no scanner"),
+    ):
+        error = await refused(Receiver(name="scan", events=ASKED, program=program))
+        Refusals(Tally()).tell(error, "abc-1")
+        assert caplog.records[-1].getMessage().endswith(f"to pre-create ({told})")
+
+
+async def test_of_what_the_system_said_no_name_is_written(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """How people call their files is nobody's business."""
+    root = os.open(tmp_path, os.O_RDONLY)
+    name = "diagnosis of Mr X " * 20  # too long for a name, so that the system says so
+    try:
+        with pytest.raises(StoreError) as caught:
+            settle.open_published(root, Published(name, 0), 0)
+    finally:
+        os.close(root)
+    assert name in str(caught.value.__cause__)
+    Refusals(Tally()).tell(caught.value, "abc-1")
+    [line] = caplog.records
+    assert line.getMessage().endswith("while opening (ENAMETOOLONG) (File name too long)")
 
 
 async def test_peers_write_no_lines_of_their_own(caplog: pytest.LogCaptureFixture) -> None:

@@ -65,8 +65,15 @@ def _line(text: str) -> str:
 
 
 def _why(error: UploadError, level: int) -> str:
-    """What is behind *error*, which peers are not told: where it is for us to mend."""
-    cause: BaseException = error
+    """What is behind *error*, which peers are not told: where it is for us to mend.
+
+    The innermost of our own words, which say where and what; of an OSError never its file's name.
+    """
+    if level < logging.WARNING or error.__cause__ is None:
+        return ""
+    found = cause = error.__cause__
     while cause.__cause__ is not None:
         cause = cause.__cause__
-    return str(cause) if level >= logging.WARNING and cause is not error else ""
+        found = cause if isinstance(cause, UploadError) else found
+    told = found.strerror if isinstance(found, OSError) else str(found)
+    return told or type(found).__name__

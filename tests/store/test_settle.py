@@ -217,7 +217,7 @@ async def test_a_file_that_two_remove_is_removed(
 async def test_a_folder_that_cannot_be_synced_is_the_end(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that may not be durable concerns all: MediumFailed."""
+    """A name that may not be durable concerns all: MediumFailed.  It tells why, and no name."""
     store = FileStore(str(root))
     await publish(store, "a", "a")
     await store.write("b", 0, [b"data"])
@@ -230,6 +230,8 @@ async def test_a_folder_that_cannot_be_synced_is_the_end(
         await store.flush(["b"])
     with pytest.raises(MediumFailed):
         await store.publish([Publication("a", "a")])
+    with pytest.raises(MediumFailed, match=r"the names of files durable: no$"):
+        await store.publish([Publication("b", "Mr X/diagnosis.pdf")])
     with pytest.raises(MediumFailed):
         await store.unpublish(Published("a", (root / "a").stat().st_ino), 4)
     await store.aclose()

@@ -21,6 +21,7 @@ READ: Final = 16 * 1024
 _FAILURES: Final = (
     *(OSError, trio.BrokenResourceError, trio.ClosedResourceError),
     *(ssl.SSLError, ssl.CertificateError),
+    UnicodeError,  # of a name that cannot be anybody's
 )
 
 
@@ -127,6 +128,10 @@ async def _answer(stream: trio.abc.Stream, connection: h11.Connection, target: T
 
 
 def _reason(error: BaseException) -> str:
-    """In the words of whoever knows best: trio puts its own error around that of TLS."""
+    """In the words of whoever knows best: trio puts its own error around that of TLS, and around
+    those of the addresses that it has tried.
+    """
     cause = error.__cause__ or error
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
     return (isinstance(cause, OSError) and cause.strerror) or str(cause) or type(cause).__name__

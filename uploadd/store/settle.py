@@ -287,4 +287,5 @@ def _sync_folders(root: int, touched: Mapping[str, None], durable: set[str]) -> 
             durable.discard(path)
         except OSError as error:
             if error.errno not in _EXHAUSTED or disk.sync_filesystem(root, 1)[0] is not None:
-                raise MediumFailed(f"cannot make names in {path or '.'!r} durable") from error
+                told = f"cannot make the names of files durable: {error.strerror}"  # and no name
+                raise MediumFailed(told) from error
