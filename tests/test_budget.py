@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from uploadd.budget import MIN_CHUNK, Budget, Share
+from uploadd.budget import MIN_CHUNK, RUN, Budget, Share
 
 TOTAL = 1000
 
@@ -158,6 +158,42 @@ async def test_a_wait_for_room_can_be_cancelled() -> None:
     assert scope.cancelled_caught
     mover.give_back(TOTAL)
     await mover.room()
+
+
+# --- who may begin --------------------------------------------------------------------------------
+
+
+def begun(share: Share) -> int:
+    """How many uploads *share* may begin now; it begins them."""
+    count = 0
+    while share.may_begin:
+        share.begin()
+        count += 1
+    return count
+
+
+def test_one_session_may_begin_as_many_as_fill_half_of_the_memory() -> None:
+    """They cost something though no byte comes; and what has ended makes room for another."""
+    share = Budget(200 * RUN).share()
+    assert begun(share) == 100
+    share.end()
+    assert begun(share) == 1
+
+
+def test_who_comes_late_has_a_fair_part_of_as_many_again() -> None:
+    """One at least; however many come, and whoever has begun many has to wait."""
+    budget = Budget(200 * RUN)
+    glutton = budget.share()
+    assert begun(glutton) == 100
+    others = [budget.share() for _ in range(3)]
+    assert [begun(share) for share in others] == [25, 25, 25]
+    assert not glutton.may_begin
+    crowd = [budget.share() for _ in range(1000)]
+    assert {begun(share) for share in crowd} == {1}
+    assert budget.runs == 100 + 75 + 1000
+    for _ in range(80):
+        glutton.end()
+    assert not glutton.may_begin  # there are others now
 
 
 # --- whatever happens -----------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 Charged are the bytes of messages that are not whole yet, and the chunks that wait to be written.
 When the budget is full, sessions above their fair share are not read until there is room.
+
+Uploads that are under way in sessions cost memory though nothing comes of them.  Those that would
+fill half of the budget are taken, and of more those of sessions below their fair share.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from typing import Final
 import trio
 
 MIN_CHUNK: Final = 16 * 1024
+RUN: Final = 10 * 1024
+"""Bytes that an upload costs which is under way in a session: its task, its claim, its row."""
 
 
 class Budget:
@@ -21,6 +26,8 @@ class Budget:
         self.used = 0
         self.moving = 0
         """The part that leaves memory without anything more being read."""
+        self.runs = 0
+        """Uploads that are under way in sessions."""
         self._shares = 0
         self._waiting = trio.lowlevel.ParkingLot()
 
@@ -61,6 +68,8 @@ class Share:
         """Of messages that are not whole yet."""
         self.moving = 0
         """Taken, and not written yet."""
+        self.runs = 0
+        """Its uploads that are under way: more than refs, when those are begun again."""
         self._closed = self._joined = False
 
     def join(self) -> None:
@@ -68,6 +77,23 @@ class Share:
         if not self._joined and not self._closed:
             self._joined = True
             self._budget._shares += 1
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether this session may have one more upload under way."""
+        budget = self._budget
+        most = budget.total // (2 * RUN)
+        return budget.runs < most or self.runs < max(1, most // max(1, budget._shares))
+
+    def begin(self) -> None:
+        """An upload is under way."""
+        self.runs += 1
+        self._budget.runs += 1
+
+    def end(self) -> None:
+        """It is no more."""
+        self.runs -= 1
+        self._budget.runs -= 1
 
     def hold(self, count: int) -> None:
         """Messages that are not whole hold *count* bytes now."""

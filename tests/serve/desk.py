@@ -186,6 +186,7 @@ async def open_desk(*, grain: int = 1, **limits: Any) -> AsyncIterator[Desk]:
                     await peer.ended.wait()
             conversations.cancel_scope.cancel()
         assert (desk.budget.used, desk.budget.moving) == (0, 0), "memory is given back"
+        assert desk.budget.runs == 0, "whatever an upload came to"
         assert desk.claimed() == [], "claims are given back"
         services.cancel_scope.cancel()
 

@@ -18,6 +18,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests import wire
 from tests.serve.desk import TICK, Desk, Peer, open_desk, virtual
+from uploadd.budget import RUN
 from uploadd.protocol.frames import Refusal
 from uploadd.protocol.upload import AHEAD_OF_WRITTEN
 from uploadd.serve.receiving import CHUNK_COST
@@ -612,6 +613,27 @@ async def test_256_uploads_and_not_one_more() -> None:
         await peer.say(type="cancel", ref=17)
         assert (await peer.hear_of("gone"))["ref"] == 17
         await peer.up(256, name="256")
+
+
+@virtual
+async def test_as_many_uploads_are_under_way_as_there_is_memory_for() -> None:
+    """Known or new; who comes late has a fair part; and when one has ended there is room."""
+    async with open_desk() as desk:
+        desk.budget.total = 20 * RUN
+        glutton, other = await desk.greeted(), await desk.greeted()
+        ids = [await glutton.up(ref, name=f"{ref}") for ref in range(10)]
+        for ref, how in ((10, {"name": "new"}), (11, {"key": KEY}), (12, {"upload": ids[0]})):
+            await glutton.begin(ref, **how)
+            told = await glutton.hear_of("error")
+            assert (told["ref"], told["code"], told["final"]) == (ref, "too-many", True)
+            assert "limits.memory" in told["hint"]
+        assert desk.claimed() == ids
+        for ref in range(5):
+            await other.up(ref, name=f"other {ref}")
+        for ref in range(6):
+            await glutton.say(type="cancel", ref=ref)
+            await glutton.hear_of("gone")
+        await glutton.up(13, name="room")
 
 
 @virtual

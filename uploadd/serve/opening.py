@@ -64,10 +64,18 @@ def key_of(begin: Begin, who: Who) -> str | None:
     return begin.key if who.claims is None or who.claims.key is None else who.claims.key
 
 
-def is_free(uploads: Uploads, begin: Begin, who: Who) -> bool:
-    """Whether *begin* is of a new upload, and nobody has to be asked before it is there."""
-    is_new = begin.upload is None and key_of(begin, who) is None
-    return is_new and not uploads.hooks.wants(PRE_CREATE)
+def is_free(session: Voice, begin: Begin) -> bool:
+    """Whether *begin* is of a new upload, and nobody has to be asked before it is there.
+
+    Raises TooMany when there is no memory for it, new or not.
+    """
+    if not session.share.may_begin:
+        raise errors.TooMany(
+            "there is no memory for more uploads than are under way",
+            hint="begin it again when others have ended (limits.memory)",
+        )
+    is_new = begin.upload is None and key_of(begin, session.who) is None
+    return is_new and not session.uploads.hooks.wants(PRE_CREATE)
 
 
 async def invite(session: Voice, begin: Begin) -> tuple[Upload | None, Draft]:

@@ -46,11 +46,11 @@ class Receiving:
         self._length: int | None = None
         self._digest = begin.digest.value if begin.digest else None
         self._objection: UploadError | None = None
-        if opening.is_free(self._uploads, begin, session.who):
-            try:
+        try:
+            if opening.is_free(session, begin):
                 self._open_new(opening.draft(begin))  # chunks may follow at once
-            except UploadError as error:  # and when they do, they wait until that is said
-                self._objection = error
+        except UploadError as error:  # and when they do, they wait until that is said
+            self._objection = error
 
     @property
     def mute(self) -> bool:

@@ -79,7 +79,6 @@ class Session:
         self._runs: trio.Nursery | None = None
         self._senders: trio.Nursery | None = None
         self._sending = False
-        self._alive = 0  # tasks of uploads: more than refs, when those are begun again
         self._farewell: Farewell | None = None
         self._fault: Exception | None = None
 
@@ -241,8 +240,8 @@ class Session:
         if (older := self._receivings.get(begin.ref)) is not None:
             older.end()
         receiving = self._receivings[begin.ref] = Receiving(self, begin)
-        if self._alive > 2 * self._rules.max_refs:  # a ref that is begun again and again
-            self.fail(errors.TooMany(f"{self._alive} uploads of this session have not ended"))
+        if (count := self.share.runs) > 2 * self._rules.max_refs:  # a ref begun again and again
+            self.fail(errors.TooMany(f"{count} uploads of this session have not ended"))
         self.spawn(receiving.run)
 
     def _set_max_chunk(self) -> None:
@@ -255,14 +254,14 @@ class Session:
     def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run *task* as long as the session lives."""
         assert self._runs is not None, "the reader alone starts runs"
-        self._alive += 1
+        self.share.begin()
         self._runs.start_soon(self._live, task)
 
     async def _live(self, task: Callable[[], Awaitable[None]]) -> None:
         try:
             await task()
         finally:
-            self._alive -= 1
+            self.share.end()
 
     def forget(self, ref: int, run: object) -> None:
         """The task of *run* has ended; a ref that was refused may still be cancelled."""

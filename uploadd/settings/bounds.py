@@ -92,7 +92,8 @@ class Limits:
         size(least=MIB),
         "256 MiB",
         "Bytes of all uploads together that may wait in memory. When it is full, the sessions that"
-        " use most are not read for a while.",
+        " use most are not read for a while. As many as fill half of it, at 10 KiB each, may be"
+        " under way in sessions though nothing comes of them.",
     )
     max_sessions: int = setting(
         count(),
