@@ -171,7 +171,7 @@ class Assembling:
         finally:
             self._uploads.release(claim)
         if isinstance(claim.ended, StoreError):  # else somebody has ended it, and knows
-            raise claim.ended
+            claim.check()
 
     async def _copy_all(self, claim: Claim, parts: list[Upload]) -> None:
         """Append every part that is not there yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -65,6 +66,17 @@ class Claim:
         if self.ended is None and not self.released.is_set():
             self.ended = error
             self._call(partial(self.on_stop, error))
+
+    def check(self) -> None:
+        """Raise what it was stopped for, if it was."""
+        if self.ended is not None:
+            raise copy(self.ended)  # what is raised holds on to every frame, and those to us
+
+    def let_go(self) -> None:
+        """It is given back: its holder hears nothing more, and neither keeps the other alive."""
+        self.released.set()
+        self.caught_up()
+        self.on_stop, self.on_move, self.held_back = _deaf, _still, _free
 
     def is_beyond(self, at: int) -> bool:
         """Whether bytes behind *at* are coming: whoever means to go on there is late."""
@@ -131,6 +143,19 @@ class Claim:
             tell()
         except Exception as fault:  # noqa: BLE001 - it belongs to the holder, not to who tells it
             self.on_fault(fault)
+
+
+def _deaf(error: UploadError) -> None:
+    """Who has given it back is not told to."""
+
+
+def _still() -> None:
+    """Nor how it moves."""
+
+
+def _free() -> bool:
+    """Nothing of them is held back."""
+    return False
 
 
 class Working:

@@ -125,8 +125,7 @@ class Claims(ABC):
         claims = self._claims[upload.id]
         await self._let_go(upload, claims[: claims.index(claim)])  # newer ones wait for this one
         await self._make_true(upload)
-        if claim.ended is not None:
-            raise claim.ended
+        claim.check()
         upload.move(Input.CLAIM)
         upload.fence += 1
         claim.run = self._run(claim)
@@ -190,8 +189,7 @@ class Claims(ABC):
         """Give the claim back: nothing of its holder can be written any more.  Idempotent."""
         if claim.released.is_set():
             return
-        claim.released.set()
-        claim.caught_up()
+        claim.let_go()
         upload = claim.upload
         claims = self._claims[upload.id]
         claims.remove(claim)

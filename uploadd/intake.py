@@ -64,8 +64,7 @@ class Intake:
         Raises what `accept` raises, or what the claim was stopped for: nothing was taken, and
         *cost* stays with the caller.
         """
-        if self.claim.ended is not None:
-            raise self.claim.ended
+        self.claim.check()
         assert not self._closed
         pieces = accept(self.claim.upload, self.claim.run, at, len(data)) or [(at, at)]
         self.claim.came()

@@ -232,8 +232,8 @@ class Uploads(Endings):
         """
         await self.commit.settle(upload)
         await self.hooks.finish(upload)
-        if claim is not None and claim.ended is not None:
-            raise claim.ended
+        if claim is not None:
+            claim.check()
         upload.check(Input.COMPLETE)
 
     async def check_content(self, upload: Upload) -> None:

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
@@ -26,6 +28,14 @@ from uploadd.serve.ws import Farewell
 
 MIB = 1 << 20
 KEY = "a-key-of-22-characters"
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Memory is free when nothing refers to it, and not otherwise."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 # --- opening --------------------------------------------------------------------------------------
@@ -634,6 +644,25 @@ async def test_as_many_uploads_are_under_way_as_there_is_memory_for() -> None:
             await glutton.say(type="cancel", ref=ref)
             await glutton.hear_of("gone")
         await glutton.up(13, name="room")
+
+
+@virtual
+async def test_what_has_ended_leaves_memory_at_once(no_collector: None) -> None:
+    """However it ended: what lay about until it is collected could be a great deal."""
+    async with open_desk() as desk:
+        first, second = await desk.greeted(), await desk.greeted()
+        ids = [await first.up(ref, name=f"{ref}") for ref in range(3)]
+        ended = [weakref.ref(one) for one in first.session._receivings.values()]
+        await first.chunk(0, 0, b"whole", last=True)
+        await first.hear_of("done")
+        await first.say(type="cancel", ref=1)
+        await first.hear_of("gone")
+        await second.back(2, ids[2])
+        await first.hear_of("gone")
+        await second.say(type="cancel", ref=2)
+        await second.hear_of("gone")
+        await wait_all_tasks_blocked()
+        assert [one() for one in ended] == [None] * 3
 
 
 @virtual

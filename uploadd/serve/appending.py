@@ -95,8 +95,8 @@ async def holding(
             yield claim, holder
         if holder.fault is not None:
             raise holder.fault
-        if holder.scope.cancelled_caught and claim.ended is not None:
-            raise claim.ended
+        if holder.scope.cancelled_caught:
+            claim.check()
     finally:
         uploads.interruptible.discard(claim)
         uploads.release(claim)
