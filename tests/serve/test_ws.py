@@ -663,6 +663,11 @@ async def test_what_has_ended_leaves_memory_at_once(no_collector: None) -> None:
         await second.hear_of("gone")
         await wait_all_tasks_blocked()
         assert [one() for one in ended] == [None] * 3
+        await first.up(3, name="3")
+        ended = [weakref.ref(one) for one in first.session._receivings.values()]
+        first.hang_up()
+        await first.ended.wait()
+        assert [one() for one in ended] == [None]
 
 
 @virtual

@@ -96,6 +96,7 @@ class Session:
                     self._senders = None
                     self._watching.close()
                     self.guest.close()
+                    self._receivings.clear()
         if self._fault is not None:
             raise self._fault
         return self._farewell or Farewell(*(self.machine.closing or (1000, "")))
