@@ -118,6 +118,8 @@ def test_a_flush_that_fails_is_told_and_what_was_acknowledged_stays(
         answer = asker.ask("PATCH", path, CHUNK | {"Upload-Offset": "2"}, b"c")
         assert (answer.status, answer.getheader("Upload-Offset")) == (500, None)
         assert b'"code": "store-failed"' in answer.said  # type: ignore[attr-defined]
+        told = "store-failed: the disk failed while flushing (EIO) (Input/output error)"
+        assert daemon.settles(lambda: told in daemon.log)
         assert asker.ask("HEAD", path, TUS).getheader("Upload-Offset") == "2"
         assert daemon.number("store_errors_total") == 1
         assert asker.status("PATCH", path, CHUNK | {"Upload-Offset": "2"}, b"cd") == "204"

@@ -89,9 +89,11 @@ def test_an_offset_of_nothing_is_told() -> None:
 
 @pytest.mark.parametrize("kind", TREE)
 def test_a_copy_is_an_error_of_its_own(kind: type[UploadError]) -> None:
-    """Several peers may hear of one failure, each with its own offset."""
+    """Several peers may hear of one failure, each with its own offset; its cause is the same."""
     error = make(kind)
+    error.__cause__ = OSError("why")
     twin = copy(error)
+    assert twin.__cause__ is error.__cause__
     assert type(twin) is kind
     assert str(twin) == "what happened"
     assert vars(twin) == vars(error)

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.store.kit import told
-from uploadd.errors import NoSpace, NotWritable
+from uploadd.errors import NoSpace, NotWritable, StoreError
 from uploadd.protocol.extents import NOTHING
 from uploadd.store import disk
+from uploadd.store.contract import Publication
 from uploadd.store.file import FileStore
 
 
@@ -94,4 +95,27 @@ async def test_a_disk_that_takes_no_writes_is_told_apart_from_a_full_one(
     monkeypatch.setattr(os, "pwritev", refuse)
     with pytest.raises(NotWritable):
         await store.write("a", 0, [b"data"])
+    await store.aclose()
+
+
+@pytest.mark.parametrize("call", ["pwritev", "fdatasync", "link"])
+async def test_behind_what_a_peer_hears_is_what_the_disk_said(
+    root: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Whether it was raised where it happened, or told by a flush of many files."""
+    store, said = FileStore(str(root)), OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise said
+
+    monkeypatch.setattr(os, call, fail)
+    try:
+        await store.write("a", 0, [b"data"], whole=call == "link")
+        outcome = (await store.flush(["a"], ["a"]))["a"]
+        if call == "link":
+            outcome = (await store.publish([Publication("a", "a")]))["a"]
+        assert isinstance(outcome, StoreError)
+    except StoreError as error:
+        outcome = error
+    assert outcome.__cause__ is said
     await store.aclose()

@@ -26,6 +26,7 @@ class UploadError(Exception):
         """One more of it, with an offset of its own: several peers may hear of one failure."""
         twin = type(self).__new__(type(self), *self.args)
         twin.__dict__.update(self.__dict__)
+        twin.__cause__ = self.__cause__
         return twin
 
 

@@ -22,15 +22,21 @@ _START_WRITE: Final = 2  # SYNC_FILE_RANGE_WRITE
 _ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _OURS: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ESTALE})
 
+BEFORE: Final = "a flush has failed before"
+"""What is wrong with a file whose bytes nobody can vouch for any more."""
+
 
 def told(error: OSError, doing: str) -> StoreError:
-    """*error* as a peer may hear it: no paths, but what and why."""
+    """*error* as a peer may hear it: no paths, but what and why.  *error* is its cause."""
     name = errno.errorcode.get(error.errno or 0, "unknown error")
     if error.errno in _ROOM:
-        return errors.NoSpace(f"no room on the disk while {doing} ({name})")
-    if error.errno in _OURS:
-        return errors.NotWritable(f"the store does not take writes: {doing} ({name})")
-    return errors.StoreError(f"the disk failed while {doing} ({name})")
+        made: StoreError = errors.NoSpace(f"no room on the disk while {doing} ({name})")
+    elif error.errno in _OURS:
+        made = errors.NotWritable(f"the store does not take writes: {doing} ({name})")
+    else:
+        made = errors.StoreError(f"the disk failed while {doing} ({name})")
+    made.__cause__ = error  # not every one of them is raised here: a flush only returns them
+    return made
 
 
 def write_all(fd: int, at: int, buffers: Sequence[Bytes]) -> tuple[int, OSError | None]:

@@ -116,12 +116,12 @@ class FileStore:
             job = Write(id, entry, at, buffers, whole, provisional)
             await self._writes.submit(job)
         if job.error is not None:
-            raise disk.told(job.error, "writing") from job.error
+            raise disk.told(job.error, "writing")
 
     def _sound(self, id: str) -> Growing:
         entry = self._growing.use(id)
         if entry.failed:
-            raise disk.told(OSError(errno.EIO, ""), "writing")
+            raise disk.told(OSError(errno.EIO, disk.BEFORE), "writing")
         return entry
 
     async def pull(
@@ -140,7 +140,7 @@ class FileStore:
             entry.dirty = entry.dirty.add(at, at + pulled.moved)
         self.seconds.took("write", pulled.seconds)
         if pulled.error is not None:
-            raise disk.told(pulled.error, "writing") from pulled.error
+            raise disk.told(pulled.error, "writing")
         return pulled
 
     async def copy(self, source: str, start: int, end: int, id: str, at: int) -> None:
@@ -155,7 +155,7 @@ class FileStore:
             count, error = await self._in_thread(self._data, copy)
             entry.dirty = entry.dirty.add(at, at + count)
         if error is not None:
-            raise disk.told(error, "copying") from error
+            raise disk.told(error, "copying")
 
     def confirm(self, id: str) -> None:
         if (entry := self._growing.get(id)) is not None:

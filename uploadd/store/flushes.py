@@ -59,7 +59,7 @@ class Flushes:
             raise
         failed = [id for id, entry in entries.items() if entry.failed]
         answer: dict[str, Extents | StoreError] = {
-            id: disk.told(OSError(errno.EIO, ""), "flushing") for id in failed
+            id: disk.told(OSError(errno.EIO, disk.BEFORE), "flushing") for id in failed
         }
         for (id, entry), error in zip(sound.items(), outcome, strict=True):
             mark, entry.in_flush = entry.in_flush, NOTHING
