@@ -29,9 +29,9 @@ SETTINGS: Final = [
     *("--set", "timeouts.message=2 s", "--set", "timeouts.send=2 s"),
     *("--set", "limits.memory=32 MiB"),
 ]
-MOST_MEMORY: Final = 160 << 20
-"""Bytes that the daemon may have grown by after all attacks: its budget, what it reads into, and
-Python's objects for what a busy machine lets pile up until the deadlines end it.
+MOST_MEMORY: Final = 80 << 20
+"""Bytes that the daemon may have grown by after all attacks: its budget, half as much for uploads
+that are under way, what it reads into, and what is remembered of those that have ended.
 """
 FEW_FILES: Final = ("prlimit", "--nofile=1024")
 """As many descriptors as a shell gives."""
