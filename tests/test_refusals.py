@@ -155,7 +155,7 @@ async def test_peers_write_no_lines_of_their_own(caplog: pytest.LogCaptureFixtur
 async def test_a_flood_does_not_fill_the_log_nor_hide_others(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """So many with one code in a minute; how many more is said in the next."""
+    """So many with one code in a minute; how many more is said in the next, once."""
     tally = Tally()
     refusals = Refusals(tally)
     for _ in range(MOST + 5):
@@ -166,10 +166,32 @@ async def test_a_flood_does_not_fill_the_log_nor_hide_others(
     caplog.clear()
     await trio.sleep(MINUTE)
     refusals.tell(errors.OverQuota("no"), "abc-3")
+    refusals.sum_up()
     assert [line.getMessage() for line in caplog.records] == [
         "5 more were refused within a minute, over-quota",
         "abc-3 was refused, over-quota: no",
     ]
+
+
+@pytest.mark.parametrize("kind", [errors.OverQuota, errors.NoSpace, errors.StoreError])
+async def test_how_many_more_there_were_is_said_when_the_minute_is_over(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, kind: type[UploadError]
+) -> None:
+    """Whether there is another or not, and as loud as the others."""
+    refusals = Refusals(Tally())
+    await trio.sleep(MINUTE / 2)
+    for _ in range(MOST + 5):
+        refusals.tell(kind("no"), "abc-1")
+    refusals.look_after(trio.current_time())
+    assert len(caplog.records) == MOST
+    await trio.sleep(MINUTE)
+    for _ in range(2):
+        refusals.look_after(trio.current_time())
+    *lines, last = caplog.records
+    assert len(lines) == MOST
+    assert last.getMessage() == f"5 more were refused within a minute, {kind.code}"
+    assert last.levelno == lines[0].levelno
+    assert vars(last)["uploadd"] == {"code": kind.code}
 
 
 async def test_what_is_not_written_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -46,8 +46,8 @@ from uploadd.seeing import Seeing, admin_listeners
 from uploadd.serve.connection import FrontDoor
 from uploadd.standing import Standing
 from uploadd.systemd import Notifier
-from uploadd.tally import Tally
 from uploadd.tls import Encryption
+from uploadd.uploads import Uploads
 
 log = logging.getLogger("uploadd")
 LOOK_INTERVAL: Final = 1.0
@@ -111,7 +111,7 @@ async def _serve(
             await services.start(uploads.commit.run)
             await services.start(assembling.run)
             await services.start(uploads.watch.run)
-            services.start_soon(_keep_alive, door, uploads.tally)
+            services.start_soon(_keep_alive, door, uploads)
             services.start_soon(permissions.keep_fresh)
             services.start_soon(encryption.remind)
             expiring = Expiring(uploads, Ages(uploads.ledger))
@@ -182,15 +182,19 @@ async def _expire(expiring: Expiring, reloading: Reloading) -> None:
         await trio.sleep(min(SWEEP_INTERVAL, now.shortest))
 
 
-async def _keep_alive(door: FrontDoor, tally: Tally) -> None:
-    """One task that looks after all sessions."""
-    while True:
-        due = trio.current_time() + LOOK_INTERVAL
-        await trio.sleep_until(due)
-        now = trio.current_time()
-        tally.loop_lag = now - due
-        for session in list(door.sessions):
-            session.look_after(now)
+async def _keep_alive(door: FrontDoor, uploads: Uploads) -> None:
+    """One task that looks after all sessions, and after what is written of refusals."""
+    try:
+        while True:
+            due = trio.current_time() + LOOK_INTERVAL
+            await trio.sleep_until(due)
+            now = trio.current_time()
+            uploads.tally.loop_lag = now - due
+            uploads.refusals.look_after(now)
+            for session in list(door.sessions):
+                session.look_after(now)
+    finally:  # what was not written by the end of the daemon is at least counted
+        uploads.refusals.sum_up()
 
 
 async def _converse(

@@ -18,7 +18,7 @@ log = logging.getLogger("uploadd.refused")
 MINUTE: Final = 60.0
 MOST: Final = 20
 """Lines a minute with the same code: whoever floods us shall not fill the log, nor hide in it what
-others are refused."""
+others are refused for other reasons; what has the same code is only counted then."""
 
 
 class Refusals:
@@ -27,8 +27,8 @@ class Refusals:
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
         self._until = float("-inf")
-        self._told: Counter[str] = Counter()
-        """By code, in this minute; those that were not written, too."""
+        self._told: Counter[tuple[str, int]] = Counter()
+        """By code and its level, in this minute; those that were not written, too."""
 
     def tell(self, error: UploadError, request: str, upload: Upload | None = None) -> None:
         """Who made *request* is told *error*, about *upload*."""
@@ -36,10 +36,12 @@ class Refusals:
         level = logging.getLevelNamesMapping()[answer(error).level.upper()]
         if not log.isEnabledFor(level):
             return
-        if (now := trio.current_time()) >= self._until:
-            self._begin(now)
-        self._told[error.code] += 1
-        if self._told[error.code] > MOST:
+        now = trio.current_time()
+        self.look_after(now)
+        if not self._told:
+            self._until = now + MINUTE
+        self._told[error.code, level] += 1
+        if self._told[error.code, level] > MOST:
             return
         id = upload.id if upload is not None else ""
         about, why = f" of {id}" if id else "", _why(error, level)
@@ -50,12 +52,19 @@ class Refusals:
             extra={"uploadd": {"request_id": request, "code": error.code, "upload_id": id}},
         )
 
-    def _begin(self, now: float) -> None:
-        """Another minute; what was too much in the last is at least counted."""
-        for code, count in self._told.items():
+    def look_after(self, now: float) -> None:
+        """See whether the minute is over; to be called now and then with trio's clock."""
+        if now >= self._until:
+            self.sum_up()
+
+    def sum_up(self) -> None:
+        """Say how many more there were than were written, and begin another minute."""
+        for (code, level), count in self._told.items():
             if count > MOST:
-                log.warning("%d more were refused within a minute, %s", count - MOST, code)
-        self._until = now + MINUTE
+                log.log(
+                    *(level, "%d more were refused within a minute, %s", count - MOST, code),
+                    extra={"uploadd": {"code": code}},
+                )
         self._told.clear()
 
 

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.daemon import Daemon
 from uploadd.client import connect
+from uploadd.refusals import MOST
 
 TUS = {"Tus-Resumable": "1.0.0"}
 
@@ -170,6 +171,17 @@ def test_nothing_that_peers_say_forges_a_line(daemon: Operated) -> None:
         assert len(line) < 4096
     assert "published" in daemon.log
     assert "Traceback" not in daemon.log
+
+
+def test_what_was_refused_too_often_to_be_written_is_counted_at_the_end(daemon: Operated) -> None:
+    """A stop does not wait for the end of a minute."""
+    for _ in range(MOST + 3):
+        assert daemon.ask("GET", "/nothing/here", {})[0] == 404
+    daemon.terminate()
+    lines = [json.loads(line) for line in daemon.log.splitlines()]
+    *written, last = [line for line in lines if line["logger"] == "uploadd.refused"]
+    assert (len(written), last["code"], last["level"]) == (MOST, "not-found", "info")
+    assert last["message"] == "3 more were refused within a minute, not-found"
 
 
 def test_what_moves_is_seen_while_it_moves(daemon: Operated) -> None:
