@@ -221,6 +221,12 @@ def hints(text: str) -> list[str]:
     return [said.split("^ ")[-1] for said in told(lambda: config(text))]
 
 
+def test_what_resembles_nothing_is_told_what_there_is() -> None:
+    """A key in a section, and a section."""
+    assert hints('[tls]\ncertificate = "x"') == ["there is cert, key, handshake"]
+    assert hints("[encryption]")[0].startswith("there is server, storage, ")
+
+
 def test_a_key_in_the_wrong_place_is_told_its_section() -> None:
     """In another section, and outside of all."""
     text = "port = 1\n[storage]\nmax_length = 1"

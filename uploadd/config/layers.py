@@ -133,9 +133,9 @@ def unknown_section(name: str, sections: Mapping[str, Section]) -> tuple[str, st
 
 
 def meant(word: str, known: Mapping[str, object]) -> str:
-    """A question for somebody who may have misspelt one of *known*; empty when none is near."""
+    """A question for somebody who may have misspelt one of *known*; all of them if none is near."""
     near = difflib.get_close_matches(word, known, n=1)
-    return f'did you mean "{near[0]}"?' if near else ""
+    return f'did you mean "{near[0]}"?' if near else f"there is {', '.join(known)}"
 
 
 # --- what is no file ----------------------------------------------------------------------------
