@@ -127,12 +127,15 @@ def test_one_message_changes_no_other_ref(message: str | bytes) -> None:
 def test_whatever_is_received_is_never_an_exception(messages: list[str | bytes]) -> None:
     """And the session is open with bounded refs, or over with a code and a last error."""
     server = in_every_state()
+    server.refused()
     said: list[dict[str, object]] = []
     for message in messages:
         over = server.closing is not None
         heard = server.receive(message)
         assert not (over and heard)
-        said += map(json.loads, server.messages())
+        said += map(json.loads, told := server.messages())
+        errors = [one["code"] for one in map(json.loads, told) if one["type"] == "error"]
+        assert errors == [error.code for error in server.refused()], "for the log, each once"
         assert server.alive <= LIMITS.max_refs
     if server.closing is None:
         event("open")

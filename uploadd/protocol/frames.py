@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from uploadd.errors import BadMessage
+
 Bytes = bytes | bytearray | memoryview
 
 TEXT_LIMIT: Final = 8 * 1024  # bytes in a text message
@@ -32,6 +34,11 @@ class Refusal(NamedTuple):
 
     code: int
     reason: str
+
+    @property
+    def error(self) -> BadMessage:
+        """The same, as it goes into the log."""
+        return BadMessage(f"{self.reason} (closed with {self.code})")
 
 
 class Frame(NamedTuple):

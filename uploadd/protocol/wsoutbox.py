@@ -25,6 +25,7 @@ class Outbox:
         self._queue: list[str] = []
         self._progress: dict[str, str] = {}  # by upload; encoded once for all who watch
         self._acks: dict[int, Acked] = {}  # by ref
+        self._refused: list[UploadError] = []  # for the log; some were said by now
 
     def __bool__(self) -> bool:
         return bool(self._queue or self._progress or self._acks)
@@ -42,6 +43,7 @@ class Outbox:
         """Queue *error*, of *ref* or of the session."""
         hint = None if error.hint is None else _prose(error.hint)
         self.say(Refused(error.code, _prose(error.message), final, ref, hint, error.offset))
+        self._refused.append(error)
 
     def ack(self, ack: Acked) -> None:
         """Put *ack* in its ref's slot."""
@@ -64,6 +66,11 @@ class Outbox:
         if uploads is not None:
             for upload in self._progress.keys() - uploads:
                 del self._progress[upload]
+
+    def take_refused(self) -> list[UploadError]:
+        """What `refuse` was given since this was asked last."""
+        refused, self._refused = self._refused, []
+        return refused
 
     def settle(self) -> None:
         """Queue what is in the slots, so that what is said next is behind it."""

@@ -151,6 +151,12 @@ class Saying(Machine):
         """What to send now, in order; acks are last, the session's own error behind them."""
         return self._out.take()
 
+    def refused(self) -> list[UploadError]:
+        """What the client was refused since this was asked last, by us or by the shell: for the
+        log, each of it once.
+        """
+        return self._out.take_refused()
+
     @property
     def has_output(self) -> bool:
         """Whether ``messages()`` would give any."""

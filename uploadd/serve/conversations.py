@@ -175,4 +175,6 @@ class Conversations:
         if upload.state is not State.PUBLISHED or place is None:
             raise errors.NotFound(f"upload {id} is {upload.state.value}, not published")
         published = Published(id, upload.name, upload.media_type, length, int(upload.modified))
-        await serve_file(exchange, published, opened(self._uploads.store, place, length))
+        file = opened(self._uploads.store, place, length)
+        if (refused := await serve_file(exchange, published, file)) is not None:
+            self._uploads.refusals.tell(refused, exchange.request_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from contextlib import AbstractAsyncContextManager
 
+from uploadd.errors import UploadError
 from uploadd.protocol import download
 from uploadd.protocol.download import Published
 from uploadd.serve.exchange import Exchange, FileSpan
@@ -16,8 +17,8 @@ async def serve_file(
     exchange: Exchange,
     published: Published,
     file: AbstractAsyncContextManager[int],
-) -> None:
-    """Answer a GET or HEAD with *file*, a descriptor while it is open.
+) -> UploadError | None:
+    """Answer a GET or HEAD with *file*, a descriptor while it is open; what was refused, if any.
 
     What opening it raises comes out before anything is said, so that the same file is missing to
     every method and every precondition.  Raises StoreError when the file turns out shorter.
@@ -32,7 +33,7 @@ async def serve_file(
         )
         if plan.error is not None:
             await exchange.refuse(plan.error, plan.headers)
-            return
+            return plan.error
         pieces = [
             piece
             if isinstance(piece, bytes)
@@ -40,6 +41,7 @@ async def serve_file(
             for piece in plan.body
         ]
         await exchange.stream_answer(plan.status, plan.headers, pieces)
+        return None
 
 
 def _boundary() -> str:

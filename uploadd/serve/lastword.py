@@ -32,11 +32,11 @@ class Telling:
 
     def refuse(self, error: UploadError, upload: Upload | None, *, owed: bool) -> None:
         """Say *error*; *owed*: the ref was cancelled, and gets a last word of its own."""
-        self._session.uploads.refusals.tell(error, self._session.id, upload)
         final = answer(error).final
         if upload is not None and not final:
             error.offset = upload.offset  # the newest
         self._session.machine.refuse(self._ref, error)
+        self._session.tell_refused(upload)
         self._session.wake_sender()
         self.mute = final or not owed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from uploadd.auth import Operation
-from uploadd.errors import UploadError
+from uploadd.errors import TooSlow, UploadError
 from uploadd.latest import of_owner
 from uploadd.protocol import plainsocket
 from uploadd.protocol.answers import answer
@@ -66,8 +66,11 @@ class PlainSocket:
             while True:
                 await self._messages.receive()
         except Closed as closed:
-            refused = closed.refusal
-            self._end(Farewell(refused.code, refused.reason) if refused else Farewell())
+            if (refusal := closed.refusal) is None:
+                self._end(Farewell())
+            else:
+                self._uploads.refusals.tell(refusal.error, self._request_id)
+                self._end(Farewell(refusal.code, refusal.reason))
 
     async def _tell(self, watcher: Watcher) -> None:
         try:
@@ -95,11 +98,13 @@ class PlainSocket:
 
     def look_after(self, now: float) -> None:
         """Ping a quiet peer, end a silent one; *now* is trio's clock."""
+        if self._work.cancel_called:
+            return
         quiet = now - self._gate.heard
         if (refusal := self._rules.access.over(self._who)) is not None:
             self._end(self._refused(refusal))
         elif quiet > self._rules.idle:
-            self._end(Farewell(4408, "too-slow"))
+            self._end(self._refused(TooSlow(f"not a byte for {self._rules.idle:g} s")))
         elif quiet > self._rules.ping:
             self._messages.ping()
 

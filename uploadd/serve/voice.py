@@ -9,6 +9,7 @@ from typing import Protocol
 from uploadd.auth import Access, Who
 from uploadd.budget import Share
 from uploadd.protocol.hooks import Request
+from uploadd.protocol.upload import Upload
 from uploadd.protocol.ws import ServerSession
 from uploadd.serve.guest import Guest
 from uploadd.uploads import Uploads
@@ -51,6 +52,9 @@ class Voice(Protocol):
 
     def crash(self, fault: Exception) -> None:
         """End the session, and nothing else, because of an error of ours."""
+
+    def tell_refused(self, upload: Upload | None = None) -> None:
+        """Have in the log what the machine was given to refuse, about *upload*."""
 
     def wake_sender(self) -> None:
         """There may be something to say."""

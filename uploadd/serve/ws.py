@@ -19,18 +19,10 @@ from uploadd.budget import Share
 from uploadd.errors import UploadError
 from uploadd.protocol.frames import Refusal
 from uploadd.protocol.hooks import Request
+from uploadd.protocol.upload import Upload
 from uploadd.protocol.ws import Asked, Dropped, Ended, Event, ServerSession
 from uploadd.protocol.wschunks import MAX_HEADER, Chunk
-from uploadd.protocol.wsmessages import (
-    Begin,
-    Cancel,
-    Drained,
-    Finish,
-    Hello,
-    Read,
-    Unwatch,
-    Watch,
-)
+from uploadd.protocol.wsmessages import Begin, Cancel, Drained, Finish, Hello, Read, Unwatch, Watch
 from uploadd.protocol.wsstates import RefState
 from uploadd.serve.gate import Closed, Gate
 from uploadd.serve.guest import Guest
@@ -124,7 +116,6 @@ class Session:
 
     def fail(self, error: UploadError) -> None:
         """End the session because of *error*: its uploads keep what was taken."""
-        self.uploads.refusals.tell(error, self.id)
         self.machine.fail(error)
         self.wake_sender()
 
@@ -152,6 +143,7 @@ class Session:
             self._messages.ping()
 
     def _refused(self, refusal: Refusal) -> None:
+        self.uploads.refusals.tell(refusal.error, self.id)
         self._farewell = Farewell(refusal.code, refusal.reason)
         self._work.cancel(reason=refusal.reason)
 
@@ -271,8 +263,14 @@ class Session:
 
     # --- the sender -----------------------------------------------------------------------------
 
+    def tell_refused(self, upload: Upload | None = None) -> None:
+        """Have in the log what the machine was given to refuse, about *upload*."""
+        for error in self.machine.refused():
+            self.uploads.refusals.tell(error, self.id, upload)
+
     def wake_sender(self) -> None:
         """There may be something to say."""
+        self.tell_refused()
         if self.machine.deaf:
             self._end_reading()
         if self._has_output and not self._sending and self._senders is not None:
