@@ -92,12 +92,21 @@ def test_what_is_said_counts() -> None:
         (questions.listing, "limit="),
         (questions.listing, "state="),
         (questions.unread, "unread="),
+        (lambda query: questions.watching(made("GET"), query, 3), "upload=a&last_event_id="),
+        (lambda query: questions.watching(made("GET"), query, 3), "upload="),
+        (lambda query: questions.client_id(made("GET"), query), "client_id="),
     ],
 )
 def test_what_is_said_and_empty_is_a_mistake(ask: Callable[[Query], object], text: str) -> None:
     """It is not the same as what was not said."""
     with pytest.raises(BadRequest):
         ask(query_of(text))
+
+
+def test_an_empty_field_is_as_none() -> None:
+    """Some programs send one where they have nothing to say; browsers send none."""
+    head = made("GET", ("Last-Event-ID", ""))
+    assert not questions.watching(head, query_of("upload=a"), 3).last
 
 
 @pytest.mark.parametrize("many", [3, 4])

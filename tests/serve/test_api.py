@@ -17,6 +17,7 @@ from tests.serve.test_connection import LOCAL, House, get, open_house
 from tests.serve.test_plain import form, part, put
 from tests.wire import head
 from uploadd.auth import Access
+from uploadd.protocol.operations import OPERATIONS, Operation, Param
 from uploadd.protocol.origins import parse_origin
 from uploadd.store.contract import MediumFailed
 
@@ -344,6 +345,28 @@ async def test_a_question_that_cannot_be_is_answered_so(query: str) -> None:
             get(query.encode(), SECRET if "client_id" not in query else b"X: y")
         )
         assert (answer.status, answer.code, answer.closes) == (400, "bad-request", False)
+
+
+QUESTIONS = [(one, param) for one in OPERATIONS if one.method == "GET" for param in one.params]
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [(one, param) for one, param in QUESTIONS if param.place == "query"],
+    ids=lambda one: one.path if isinstance(one, Operation) else one.name,
+)
+@virtual
+async def test_what_may_be_empty_is_what_the_document_says(asked: Operation, param: Param) -> None:
+    """A parameter with nothing behind it is refused, unless nothing is a value of its kind."""
+    schema = param.schema
+    empty = schema["type"] == "string" and not ({"enum", "minLength", "pattern"} & schema.keys())
+    async with open_house() as house:
+        _, id = await sender(house)
+        path = f"{asked.path.format(upload=id)}?{param.name}="
+        if asked.id == "events" and param.name != "upload":
+            path += f"&upload={id}"
+        answer = await house.call().ask(get(path.encode()))
+        assert answer.status in ((200,) if empty else (400, 404)), path
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "WzEsIm5hbiJd!", "W05hTiwiYSJd", "bm8", "WzEsMl0"])

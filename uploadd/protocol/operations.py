@@ -175,7 +175,11 @@ OPERATIONS: Final = (
                 "ids (with commas, or again and again), `mine` or `all`",
             ),
             _field("Last-Event-ID", "the newest event that was heard; only what is newer is told"),
-            _query("last_event_id", TEXT, "the same, where no field can be set"),
+            _query(
+                "last_event_id",
+                {"type": "string", "minLength": 1},
+                "the same, where no field can be set",
+            ),
             *_CLIENT,
         ),
         (Answer(200, "until the client goes", None, "text/event-stream"),),

@@ -100,8 +100,10 @@ def listing(query: Query) -> Listing:
 def watching(head: Head, query: Query, most: int) -> Watching:
     """What is to be told of; at most *most* ids.  Raises BadRequest."""
     ids = [id for text in query.get("upload", []) for id in text.split(",")]
-    said = head.get(b"last-event-id")
-    last = said.decode("latin-1") if said is not None else _one(query, "last_event_id")
+    said, last = head.get(b"last-event-id"), _one(query, "last_event_id")
+    if last == "":
+        raise BadRequest("last_event_id is the id of an event")
+    last = last if said is None else said.decode("latin-1")
     if ids in (["mine"], ["all"]):
         return Watching(_whose(ids[0]), last)
     if not ids or not all(0 < len(id) <= 128 for id in ids) or {"mine", "all"} & set(ids):
