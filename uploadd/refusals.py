@@ -61,10 +61,9 @@ class Refusals:
         """Say how many more there were than were written, and begin another minute."""
         for (code, level), count in self._told.items():
             if count > MOST:
-                log.log(
-                    *(level, "%d more were refused within a minute, %s", count - MOST, code),
-                    extra={"uploadd": {"code": code}},
-                )
+                about = {"uploadd": {"code": code}}
+                more = "%d more were refused within a minute, %s"
+                log.log(level, more, count - MOST, code, extra=about)
         self._told.clear()
 
 
