@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -307,3 +310,42 @@ async def test_who_watches_a_subject_is_told_of_all_of_it_and_of_nothing_else() 
     assert watch.moving() == []
     assert not watch._lives
     assert not watch._by_subject
+
+
+def calls(job: Callable[[], None]) -> int:
+    """How many functions *job* calls."""
+    count = 0
+
+    def called(frame: FrameType, event: str, what: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(called)
+    try:
+        job()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@virtual
+async def test_to_watch_no_more_costs_the_same_however_much_waits_to_be_read() -> None:
+    """For each upload that was watched, when all end and when some do."""
+    costs = []
+    for many in (20, 200):
+        watch = Watch(lambda upload: Glance())
+        uploads = [Upload(f"u{n}") for n in range(many)]
+
+        def watching(watch: Watch = watch, uploads: list[Upload] = uploads) -> Watcher:
+            watcher = watch.watcher(lambda: None)
+            for upload in uploads:
+                watcher.add_upload(upload)
+            return watcher
+
+        some = watching()
+        dropped = calls(lambda some=some: [some.drop(of_upload(f"u{n}")) for n in range(10)])  # type: ignore[misc]
+        assert len(some.take()) == many - 10
+        costs.append((calls(watching().close) / many, dropped))
+        some.close()
+        assert not watch._watchers
+    assert costs[1] <= costs[0]

@@ -82,12 +82,14 @@ class Watcher:
             others.discard(self)
             if not others:
                 del self._watch._watchers[subject]
-        for id, life in list(self._pending.items()):
-            if self.subjects.isdisjoint(life.subjects):
-                del self._pending[id]
+        id = upload_of(subject)
+        for life in [self._pending.get(id)] if id else list(self._pending.values()):
+            if life is not None and self.subjects.isdisjoint(life.subjects):
+                del self._pending[life.upload.id]
 
     def close(self) -> None:
         """Watch nothing any more."""
+        self._pending.clear()
         for subject in list(self.subjects):
             self.drop(subject)
 
