@@ -6,16 +6,19 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Condition
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.rings import rings
 from tests.serve.test_connection import open_house
 from tests.serve.test_plain import form, part
 from tests.serve.test_resumable import checksum, created, patch_chunked
 from uploadd.digests import AT_ONCE, Digests
+from uploadd.protocol.upload import Upload
 from uploadd.store.memory import MemoryStore
 
 LARGE = bytes(AT_ONCE + 1)
@@ -78,6 +81,60 @@ def all_taken(digests: Digests) -> Iterator[trio.CapacityLimiter]:
     finally:
         for holder in holders:
             limiter.release_on_behalf_of(holder)
+
+
+async def test_those_who_wait_for_their_turn_have_read_nothing() -> None:
+    """Of 20 uploads that are checked at one time only those have a step in memory that hash it."""
+    reads = list[str]()
+
+    class Store(MemoryStore):
+        async def read(self, id: str, start: int, end: int) -> bytes:
+            reads.append(id)
+            return await super().read(id, start, end)
+
+    store = Store()
+    digests, right = Digests(store), hashlib.sha256(LARGE).digest()
+    async with trio.open_nursery() as nursery:
+        with all_taken(digests):
+            for n in range(20):
+                await store.write(f"{n}", 0, [LARGE])
+                nursery.start_soon(digests.check, Upload(f"{n}"), len(LARGE), right)
+            await wait_all_tasks_blocked()
+            assert len(reads) == (os.cpu_count() or 1)
+    assert len(reads) == 20
+
+
+async def test_what_is_stored_is_hashed_once_and_the_digest_kept(tmp_path: Path) -> None:
+    """However many ask at one time, and whoever of them goes away."""
+    async with rings(tmp_path) as r:
+        upload, hashed = await r.published(LARGE, name="x"), list[int]()
+        read = r.uploads.digests.read
+
+        async def noted(fd: int, length: int) -> bytes:
+            hashed.append(length)
+            if len(hashed) == 1:
+                await trio.sleep_forever()
+            return await read(fd, length)
+
+        r.uploads.digests.read = noted  # type: ignore[method-assign]
+        async with trio.open_nursery() as nursery:
+            scope = trio.CancelScope()
+
+            async def leaver() -> None:
+                with scope:
+                    await r.uploads.digest(upload)
+
+            nursery.start_soon(leaver)
+            await wait_all_tasks_blocked()
+            for _ in range(20):
+                nursery.start_soon(r.uploads.digest, upload)
+            await wait_all_tasks_blocked()
+            scope.cancel()
+        assert hashed == [len(LARGE)] * 2
+        await r.commit.settle(upload)
+        kept = await r.ledger.find(upload.id)
+        assert kept is not None
+        assert kept.digest == hashlib.sha256(LARGE).digest() == await r.uploads.digest(upload)
 
 
 @pytest.mark.parametrize("kind", ["form", "checksum"])

@@ -6,6 +6,7 @@ import hashlib
 import os
 from functools import partial
 from typing import Final
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -29,6 +30,13 @@ class Digests:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._hashing = trio.CapacityLimiter(os.cpu_count() or 1)
+        self._reading = trio.CapacityLimiter(os.cpu_count() or 1)
+        """Of steps of what is stored: those who wait for their turn hold nothing in memory."""
+        self._alone: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
+
+    def alone(self, id: str) -> trio.Lock:
+        """While it is held, nobody else computes the digest of the upload *id*."""
+        return self._alone.setdefault(id, trio.Lock())
 
     async def update(self, into: Hasher, data: bytes) -> None:
         """Let *into* take *data* in."""
@@ -49,11 +57,12 @@ class Digests:
         while at < length:
             if claim is not None:
                 claim.check()  # a takeover does not wait for gigabytes
-            data = await self._store.read(upload.id, at, min(at + STEP, length))
+            async with self._reading:
+                data = await self._store.read(upload.id, at, min(at + STEP, length))
+                await self.update(digest, data)
             if not data:
                 return
             at += len(data)
-            await self.update(digest, data)
         if digest.digest() != wanted:
             raise errors.DigestMismatch(
                 f"the bytes of upload {upload.id} do not have the digest that was announced",

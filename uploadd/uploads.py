@@ -31,7 +31,7 @@ from uploadd.protocol.hooks import PRE_FINISH
 from uploadd.protocol.kinds import ANYTHING, HEAD, Types
 from uploadd.protocol.questions import Listing
 from uploadd.protocol.requests import is_part
-from uploadd.protocol.upload import Input, State, Upload
+from uploadd.protocol.upload import Input, Published, State, Upload
 from uploadd.quota import Quota
 from uploadd.refusals import Refusals
 from uploadd.store.contract import Store
@@ -250,11 +250,17 @@ class Uploads(Endings):
             raise
 
     async def digest(self, upload: Upload) -> bytes | None:
-        """The SHA-256 of a complete upload: as it was declared and compared, else computed."""
+        """The SHA-256 of a complete upload: declared and compared, else computed, once."""
         if upload.state is not State.PUBLISHED or upload.published is None:
             return None
         if upload.digest is None:
-            place, length = upload.published, upload.length or 0
-            async with opened(self.store, place, length) as fd:
-                upload.digest = await self.digests.read(fd, length)
+            async with self.digests.alone(upload.id):
+                if upload.digest is None:
+                    await self._compute(upload, upload.published, upload.length or 0)
         return upload.digest
+
+    async def _compute(self, upload: Upload, place: Published, length: int) -> None:
+        """Have the digest of what was published, and remember it before long."""
+        async with opened(self.store, place, length) as fd:
+            upload.digest = await self.digests.read(fd, length)
+        self.commit.enrol(upload)

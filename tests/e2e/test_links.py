@@ -104,6 +104,20 @@ def test_a_link_sends_no_more_than_it_is_for_whatever_is_said_at_its_end(
     assert send.hears(begin, finish) == "too-large"
 
 
+def test_what_a_link_was_for_goes_on_with_its_own_file_and_with_no_other(
+    store: Path, daemon: Daemon
+) -> None:
+    """Of the same name and length: files are told apart by the keys of who sends them."""
+    send = Asker(daemon, link(known(daemon, token(store, "ana")))["token"])
+    begin = {"type": "begin", "ref": 1, "name": "scan.pdf", "length": 9}
+    mine, other = token_hex(11), token_hex(11)
+    assert send.hears(begin | {"key": mine}) == "ready"
+    assert send.hears(begin | {"key": other}) == "forbidden"
+    assert send.hears(begin) == "forbidden"
+    assert send.hears(begin | {"key": mine, "name": "other.pdf"}) == "forbidden"
+    assert send.hears(begin | {"key": mine}) == "ready"
+
+
 def test_who_may_only_create_ends_nothing_by_sending_it_again(store: Path, daemon: Daemon) -> None:
     """What they have begun under a name goes on; whoever may cancel begins anew."""
     key = token_hex(11)

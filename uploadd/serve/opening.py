@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from uploadd import errors
 from uploadd.auth import Access, Operation, Who
 from uploadd.protocol.hooks import PRE_CREATE, Draft, called
@@ -13,6 +15,9 @@ from uploadd.protocol.wsmessages import Begin
 from uploadd.serve.admitting import check_length, used
 from uploadd.serve.voice import Voice
 from uploadd.uploads import Uploads
+
+KEY: Final = "key"
+"""Where an upload that a link was for has the key that its client has for its file."""
 
 
 async def find(uploads: Uploads, access: Access, begin: Begin, who: Who) -> Upload | None:
@@ -40,14 +45,21 @@ async def find(uploads: Uploads, access: Access, begin: Begin, who: Who) -> Uplo
     if upload is None:
         return None
     access.check(who, Operation.APPEND, upload)
-    if called(upload) == begin.name and begin.length in (None, upload.length):
+    of_link = key != begin.key
+    is_named_so = called(upload) == begin.name and begin.length in (None, upload.length)
+    if is_named_so and (not of_link or _has_begun(upload, begin)):
         return upload
-    if key != begin.key:
+    if of_link:
         raise used()
     raise errors.KeyConflict(
         "this key belongs to an upload with another name or length",
         hint="a new key for every file",
     )
+
+
+def _has_begun(upload: Upload, begin: Begin) -> bool:
+    """Whether *upload*, which a link was for, is of the file of *begin*, and not of one like it."""
+    return begin.key is not None and upload.echo.get(KEY) == begin.key
 
 
 def check_chunk(uploads: Uploads, upload: Upload, chunk: Chunk) -> None:
@@ -115,14 +127,14 @@ def create(session: Voice, begin: Begin, wanted: Draft) -> Upload:
     Raises what `Access.check` raises, TooLarge, TypeNotAllowed, OverQuota.
     """
     _check(session, begin)
-    who = session.who
+    who, key = session.who, key_of(begin, session.who)
     return session.uploads.create(
         name=wanted.name,
         length=begin.length,
         media_type=wanted.media_type,
         metadata=wanted.metadata,
-        echo=wanted.echo,
+        echo=wanted.echo if key in (None, begin.key) else {KEY: begin.key or ""},
         owner=who.owner,
-        key=key_of(begin, who),
+        key=key,
         digest=begin.digest.value if begin.digest else None,
     )

@@ -30,7 +30,7 @@ AT_HAND: Final = 64 * 1024
 """Bytes of a file that are not worth a thread when they are in memory."""
 
 _GULP: Final = 64 * 1024  # what a peer behind TLS must take within STALL: 1 KiB/s
-_READ: Final = 1024 * 1024
+_READ: Final = 256 * 1024  # of a file for a peer behind TLS; who does not read holds it in memory
 _CHUNK: Final = 128 * 1024  # bytes of one write
 # What a turn in a thread may take: seconds, and the milliseconds of them that it waits for room.
 # A peer that reads as fast as it is sent to makes room in less time than it takes to come back
@@ -286,7 +286,7 @@ async def linger(stream: trio.abc.Stream) -> None:
             await stream.send_eof()
         discarded = 0
         while discarded < LINGER_BYTES:
-            data = await stream.receive_some(_READ)
+            data = await stream.receive_some(_GULP)
             if not data:
                 return
             discarded += len(data)
