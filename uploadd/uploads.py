@@ -250,7 +250,10 @@ class Uploads(Endings):
             raise
 
     async def digest(self, upload: Upload) -> bytes | None:
-        """The SHA-256 of a complete upload: declared and compared, else computed, once."""
+        """The SHA-256 of a complete upload: declared and compared, else computed.
+
+        Once, however many ask while it is in memory.
+        """
         if upload.state is not State.PUBLISHED or upload.published is None:
             return None
         if upload.digest is None:
@@ -260,7 +263,5 @@ class Uploads(Endings):
         return upload.digest
 
     async def _compute(self, upload: Upload, place: Published, length: int) -> None:
-        """Have the digest of what was published, and remember it before long."""
         async with opened(self.store, place, length) as fd:
             upload.digest = await self.digests.read(fd, length)
-        self.commit.enrol(upload)
