@@ -14,13 +14,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.serve.desk import virtual
-from uploadd.latest import EVERYBODY, of_owner, of_upload
+from uploadd.latest import EVERYBODY, Life, of_owner, of_upload
 from uploadd.protocol.extents import NOTHING
 from uploadd.protocol.seen import Glance
 from uploadd.protocol.upload import Input, State, Upload
 from uploadd.watch import INTERVAL, TELLINGS, Watch, Watcher
 
 MOST = 3
+LENGTH = 400  # of one text, about
 ENDS = {
     "cancel": (Input.CANCEL,),
     "expire": (Input.EXPIRE,),
@@ -109,8 +110,16 @@ class World:
         one.watcher.drop(EVERYBODY)
         one.due = {u.id for u in self.uploads if u.id in one.due and self.concerns(one, u)}
 
-    def read(self, one: One, upload: Upload | None = None) -> None:
-        taken = one.watcher.take()
+    def read(self, one: One, upload: Upload) -> None:
+        """Some of it: no more than that is made."""
+        self.hear(one, one.watcher.take(2 * LENGTH))
+
+    def read_all(self, one: One) -> None:
+        while one.watcher.ready:
+            self.hear(one, one.watcher.take(LENGTH))
+
+    def hear(self, one: One, taken: list[Life]) -> None:
+        assert sum(len(life.text) for life in taken) <= 2 * LENGTH or len(taken) == 1
         named = sum(of_upload(u.id) in one.watcher.subjects for u in self.uploads)
         assert len(taken) <= self.watch.most + named
         assert len({life.upload.id for life in taken}) == len(taken)
@@ -169,10 +178,10 @@ async def test_who_reads_sees_the_newest_of_everything_in_the_end(
         for _ in range(20):
             await trio.sleep(INTERVAL)
             for one in world.ones:
-                world.read(one)
+                world.read_all(one)
         await trio.sleep(10)
         for one in world.ones:
-            world.read(one)
+            world.read_all(one)
             assert world.is_newest(one), (one.heard, one.due)
             one.watcher.close()
         assert not world.watch._watchers
@@ -312,6 +321,27 @@ async def test_who_watches_a_subject_is_told_of_all_of_it_and_of_nothing_else() 
     assert not watch._by_subject
 
 
+@virtual
+async def test_what_rests_is_there_once_for_all_who_watch_it() -> None:
+    """Nothing is made for later: when it goes on, what is told is how it stands then."""
+    world = World()
+    one, other = (world.watch.watcher(lambda: None) for _ in range(2))
+    upload = world.uploads[0]
+    one.add_upload(upload)
+    other.add_upload(upload)
+    (life,) = one.take()
+    assert '"offset":0' in life.text
+    world.move(upload, 4)
+    world.watch.moved(upload)
+    (same,) = other.take()
+    assert same is life
+    assert '"offset":5' in same.text
+    one.close()
+    other.close()
+    del life, same
+    assert not world.watch._resting
+
+
 def calls(job: Callable[[], None]) -> int:
     """How many functions *job* calls."""
     count = 0
@@ -344,7 +374,7 @@ async def test_to_watch_no_more_costs_the_same_however_much_waits_to_be_read() -
 
         some = watching()
         dropped = calls(lambda some=some: [some.drop(of_upload(f"u{n}")) for n in range(10)])  # type: ignore[misc]
-        assert len(some.take()) == many - 10
+        assert len(some.take(sys.maxsize)) == many - 10
         costs.append((calls(watching().close) / many, dropped))
         some.close()
         assert not watch._watchers

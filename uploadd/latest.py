@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Final
 
 import trio
@@ -14,6 +15,10 @@ from uploadd.protocol.wsmessages import Gone, encode
 
 EVERYBODY: Final = "*"
 """The subject that is all uploads."""
+PIECE: Final = 16 * 1024
+"""Bytes of text that are made at a time for one who watches: what is not made waits for free."""
+_FRAME: Final = 400  # bytes of a text without the name, about
+_ESCAPED: Final = 6  # bytes of one byte of a name, at the worst
 
 
 def of_upload(id: str) -> str:
@@ -40,6 +45,7 @@ class Life:
     """An upload that somebody sends, or that was watched or has ended: what is told of it."""
 
     __slots__ = (
+        "__weakref__",
         "_glance",
         "_held",
         "_text",
@@ -81,15 +87,22 @@ class Life:
 
     @property
     def text(self) -> str:
-        """The newest of it as a message, made once for all who watch."""
-        if self._text is None:
-            if (why := self.gone) is not None:
-                self._text = encode(Gone(self.upload.id, why))
-            else:
-                rate = self.rate.at(trio.current_time())
-                self.runs = rate > 0
-                self._text = encode(progress(self.upload, self._glance(self.upload), rate))
-        return self._text
+        """The newest of it as a message; of what is in hand made once for all who watch."""
+        if self._text is not None:
+            return self._text
+        if (why := self.gone) is not None:
+            return encode(Gone(self.upload.id, why))
+        rate = self.rate.at(trio.current_time())
+        self.runs = rate > 0
+        text = encode(progress(self.upload, self._glance(self.upload), rate))
+        if self.goes_on:  # others may rest or be remembered for long, and they are many
+            self._text = text
+        return text
+
+    @property
+    def size(self) -> int:
+        """Bytes of its text, at the most, about."""
+        return _FRAME + _ESCAPED * len(self.upload.name or "")
 
     def seen(self) -> Seen:
         """How it stands."""
@@ -114,3 +127,15 @@ class Life:
     def stale(self) -> None:
         """What was made to be told is not the newest any more."""
         self._text = None
+
+
+def oldest(pending: dict[str, Life], most: int) -> list[Life]:
+    """The oldest of *pending*, out of it: one, and as many more as *most* bytes tell of."""
+    taken: list[Life] = []
+    for life in sorted(pending.values(), key=attrgetter("number")):
+        most -= life.size
+        if taken and most < 0:
+            break
+        taken.append(life)
+        del pending[life.upload.id]
+    return taken

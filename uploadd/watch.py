@@ -14,12 +14,13 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
+from weakref import WeakValueDictionary
 
 import trio
 
-from uploadd.latest import EVERYBODY, Life, of_owner, of_upload, upload_of
+from uploadd.latest import EVERYBODY, PIECE, Life, of_owner, of_upload, oldest, upload_of
 from uploadd.protocol.seen import Glance
 from uploadd.protocol.upload import Upload
 from uploadd.protocol.wsmessages import Notice
@@ -35,6 +36,7 @@ KEPT: Final = 1000
 PACE: Final = 1.0
 """Seconds after which it is looked whether what stands still is told as moving."""
 MAX_NOTICES: Final = 100
+NOTICES: Final = 10  # at a time
 
 
 class Watcher:
@@ -110,22 +112,20 @@ class Watcher:
         self._notices[notice.notice] = notice
         self._wake()
 
-    def take(self) -> list[Life]:
-        """What has changed since it was taken last, in the order of its numbers."""
-        taken = sorted(self._pending.values(), key=lambda life: life.number)
-        self._pending.clear()
+    def take(self, most: int = PIECE) -> list[Life]:
+        """What has changed, in the order of its numbers: as much as *most* bytes tell of."""
+        taken = oldest(self._pending, most)
         if taken:
-            self._watch.told(len(taken))
-        if self._behind is not None:
+            self._watch._told += 1 + len(taken) / PER_TELLING
+        if self._behind is not None and not self._pending:
             since, self._behind = self._behind, None
             for life in self._watch.changed(self.subjects, since):
                 self.mark(life)
         return taken
 
     def notices(self) -> list[Notice]:
-        """The notices that came since."""
-        found, self._notices = list(self._notices.values()), {}
-        return found
+        """The oldest notices that came since, some at a time."""
+        return [self._notices.pop(id) for id in list(islice(self._notices, NOTICES))]
 
 
 class Watch:
@@ -143,6 +143,7 @@ class Watch:
         self._watchers: dict[str, set[Watcher]] = {}
         self._lives: dict[str, Life] = {}
         self._by_subject: dict[str, dict[str, Life]] = {}  # those that many can have
+        self._resting: WeakValueDictionary[str, Life] = WeakValueDictionary()
         self._past: deque[Life] = deque(maxlen=KEPT)  # nobody has them in hand any more
         self._dirty: dict[str, Life] = {}
         self._told = 0.0
@@ -178,6 +179,7 @@ class Watch:
             watcher.note(notice)
 
     def _begin(self, upload: Upload) -> Life:
+        self._resting.pop(upload.id, None)
         life = self._lives[upload.id] = Life(upload, self.glance)
         for subject in life.shared:
             self._by_subject.setdefault(subject, {})[upload.id] = life
@@ -211,8 +213,11 @@ class Watch:
         return Watcher(self, wake)
 
     def life(self, upload: Upload) -> Life:
-        """What is told of *upload*, moving or not."""
-        return self._lives.get(upload.id) or Life(upload, self.glance)
+        """What is told of *upload*, moving or not; one for all who watch."""
+        life = self._lives.get(upload.id) or self._resting.get(upload.id)
+        if life is None:
+            life = self._resting[upload.id] = Life(upload, self.glance)
+        return life
 
     def moving(self) -> list[Upload]:
         """The uploads that somebody sends now."""
@@ -226,10 +231,6 @@ class Watch:
             found = [life for life in chain(past, found) if life.number > since or not life.number]
         found.sort(key=lambda life: life.number)
         return found
-
-    def told(self, count: int) -> None:
-        """A watcher was told of *count* uploads."""
-        self._told += 1 + count / PER_TELLING
 
     # --- the rounds -----------------------------------------------------------------------------
 

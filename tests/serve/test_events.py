@@ -17,6 +17,7 @@ from tests.serve.test_connection import get, open_house
 from tests.serve.test_plain import put
 from uploadd.auth import Access
 from uploadd.auth.keyring import Keyring, Places
+from uploadd.latest import PIECE
 from uploadd.protocol import sse
 
 
@@ -36,6 +37,8 @@ class Stream:
         self.fields: dict[str, str] = {}
         self.comments = 0
         self.retries: list[int] = []
+        self.pieces = [0]
+        """Bytes of each chunk."""
 
     async def open(self, path: str, *lines: bytes) -> Stream:
         """Ask for *path*."""
@@ -62,6 +65,8 @@ class Stream:
                 part = await self._next()
                 if isinstance(part, h11.EndOfMessage):
                     return None
+                self.pieces[-1] += len(part.data)
+                self.pieces += [0] * part.chunk_end
                 self._text += bytes(part.data).decode()
                 continue
             self._text = rest
@@ -249,6 +254,18 @@ async def test_a_listener_that_reads_nothing_costs_nothing() -> None:
             await trio.sleep(1)
             assert len(watcher._pending) <= 1
         assert (await stream.until(held=10))[-1].data["held"] == 10
+
+
+@virtual
+async def test_much_that_is_watched_is_told_some_at_a_time() -> None:
+    """With however long names; and all of it is told."""
+    async with open_house() as house:
+        uploads = [house.desk.uploads.create(name="\x01" * 1000) for _ in range(30)]
+        ids = {upload.id for upload in uploads}
+        stream = await Stream(house.call()).open(f"/api/events?upload={','.join(ids)}")
+        heard = [await stream.event() for _ in ids]
+        assert {event.data["upload"] for event in heard if event} == ids
+        assert max(stream.pieces) <= 2 * PIECE
 
 
 @pytest.mark.parametrize("method", [b"HEAD", b"OPTIONS"])

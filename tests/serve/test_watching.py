@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from tests.serve.desk import Desk, Peer, open_desk, virtual
 from uploadd.auth import Access
+from uploadd.latest import PIECE
 from uploadd.protocol.upload import Input
 
 SECRET = "c" * 22
@@ -259,6 +261,25 @@ async def test_who_reads_slowly_costs_the_sender_nothing_and_misses_only_steps()
         assert told[1]["held"] == 100
         await trio.sleep(1)
         assert viewer.session.machine.has_output is False
+
+
+@virtual
+async def test_of_much_that_is_watched_no_more_is_made_than_is_read() -> None:
+    """What waits for a session is which uploads it has not read, with however long names."""
+    async with open_desk() as desk:
+        viewer = await client(desk)
+        texts = 2 * PIECE // 6000
+        uploads = [desk.uploads.create(name="\x01" * 1000) for _ in range(3 * texts)]
+        ids = {upload.id for upload in uploads}
+        await viewer.say(type="watch", uploads=[*ids])
+        told = set()
+        while told < ids:
+            await wait_all_tasks_blocked()
+            told.add((await viewer.hear())["upload"])
+            await wait_all_tasks_blocked()
+            unread = viewer.session._watching._watcher._pending
+            assert len(unread) >= len(ids) - len(told) - texts
+        assert told == ids
 
 
 @virtual

@@ -7,6 +7,7 @@ next says more.  So it is no matter of the outbox.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -53,7 +54,7 @@ class Progress:
             watcher.add(EVERYBODY)
             while receivers := self._hooks.receiving():
                 self._moved = trio.Event()
-                for life in watcher.take():
+                for life in watcher.take(sys.maxsize):
                     upload = life.upload
                     if upload.state is State.RECEIVING and upload.offset:
                         self._begin(nursery, upload, receivers)

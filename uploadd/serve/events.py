@@ -81,15 +81,16 @@ class Events:
         yield first + self._told(watcher)
         while watcher.subjects and not self._waiters.draining:
             with trio.move_on_after(sse.HEARTBEAT) as silence:
-                await bell.rung()
+                if not watcher.ready:
+                    await bell.rung()
             if self._access.over(who) is not None:
                 break
-            if (news := self._told(watcher)) or silence.cancelled_caught:
-                yield news or sse.COMMENT
+            if watcher.ready or silence.cancelled_caught:  # nothing is kept here that was said
+                yield self._told(watcher) or sse.COMMENT
         yield sse.RETRY
 
     def _told(self, watcher: Watcher) -> bytes:
-        """Everything that is new, and up to where that is all of it."""
+        """Some of what is new, and up to where that is all of it."""
         lives, watch = watcher.take(), self._uploads.watch
         told = [sse.event("notice", encode(notice)) for notice in watcher.notices()]
         for life in lives:

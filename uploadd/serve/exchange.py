@@ -184,6 +184,7 @@ class Exchange:
             if isinstance(pieces, AsyncIterable):
                 async for piece in pieces:
                     await self._send_piece(piece, form)
+                    del piece  # the next may be long in coming
             else:
                 for piece in pieces:
                     await self._send_piece(piece, form)

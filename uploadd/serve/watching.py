@@ -91,7 +91,7 @@ class Watching:
     # --- for the sender ---------------------------------------------------------------------------
 
     def tell(self) -> None:
-        """Pass on what is new."""
+        """Pass on some of what is new: the rest is made when this was sent."""
         machine = self._session.machine
         for life in self._watcher.take():
             id = life.upload.id
