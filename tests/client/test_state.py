@@ -36,10 +36,12 @@ def test_what_is_saved_is_found_until_it_is_forgotten(tmp_path: Path) -> None:
         KNOWN._replace(size=124),
         KNOWN._replace(mtime_ns=457),
         KNOWN._replace(server="https://host/"),
+        KNOWN._replace(name="video.mp4"),
+        KNOWN._replace(link="ticket.a.b"),
     ],
 )
 def test_another_file_state_or_server_is_another_upload(tmp_path: Path, other: Known) -> None:
-    """All four must be the same."""
+    """All of it must be the same."""
     states = States(tmp_path)
     states.save(KNOWN, "u1")
     assert states.find(other) is None

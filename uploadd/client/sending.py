@@ -20,6 +20,7 @@ from uploadd.client.session import Client, Stored
 from uploadd.client.state import Known, States
 from uploadd.client.totals import Totals
 from uploadd.client.uploading import Progress
+from uploadd.protocol import tickets
 from uploadd.protocol.wsmessages import Digest
 
 HASH_STEP: Final = 8 << 20
@@ -66,7 +67,9 @@ class Sender:
             raise LocalReadError("cannot read it: it is no file any more")
         path = os.path.abspath(item.path)
         name = self._order.name or item.relative
-        known = Known(path, status.st_size, status.st_mtime_ns, self._order.url, name)
+        token = self._order.token or ""
+        link = token if tickets.is_ticket(token) else ""
+        known = Known(path, status.st_size, status.st_mtime_ns, self._order.url, name, link)
         again = self._journal is not None and self._journal.has(known)
         return None if again or known in self._active else known
 

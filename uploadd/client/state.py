@@ -1,8 +1,8 @@
 """What ``uploadd put`` remembers, so that it can go on: one small file for each upload that runs.
 
-A file is known by its path, size and time of change, and by the server: when any of them is
-another, it is another upload.  What is stored, of a command that is not through, is remembered in
-``journal.py``.
+A file is known by its path, size and time of change, by the server, and by the link that it is sent
+with: when any of them is another, it is another upload.  What is stored, of a command that is not
+through, is remembered in ``journal.py``.
 """
 
 from __future__ import annotations
@@ -32,12 +32,15 @@ class Known(NamedTuple):
     server: str
     name: str = ""
     """What it is to be called there, where that does not follow from its path."""
+    link: str = ""
+    """The ticket that it is sent with: what another was for belongs to somebody else."""
 
     @property
     def id(self) -> str:
         """A name for its file, the same for the same."""
         words = [self.path, str(self.size), str(self.mtime_ns), self.server]
-        text = "\0".join([*words, self.name] if self.name else words)
+        words += [self.name, self.link] if self.link else [self.name] if self.name else []
+        text = "\0".join(words)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
