@@ -98,10 +98,10 @@ async def _refused(host: str, port: int, error: OSError) -> CannotStart:
         holder = await trio.to_thread.run_sync(ports.listener, port)
         by = f"pid {holder.pid} ({holder.name})" if holder else "a process of somebody else"
         reason, setting = f"already used by {by}", "server.port"
-        hint = f"uploadd serve --port {port + 1 if port < 65535 else 8080}"
+        hint = f"the same command with --port {port + 1 if port < 65535 else 8080}"
     elif error.errno == errno.EACCES:
         reason, setting, code = "ports below 1024 are for root", "server.port", os.EX_NOPERM
-        hint = "uploadd serve --port 8080, and a proxy or uploadd.socket in front of it"
+        hint = "the same command with --port 8080, and a proxy or uploadd.socket in front of it"
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return CannotStart(f"cannot listen on {where}: {reason}", hint, code, setting=setting)
 

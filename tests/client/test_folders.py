@@ -207,7 +207,7 @@ async def test_an_interrupted_command_prints_the_one_that_goes_on(
     async with daemon(home / "in") as url:
         await interrupt(*words, "--no-resume", "first", "my file", "photos", url)
         _, err = capsys.readouterr()
-        assert err.startswith("interrupted: 1 file stored; what was sent of the rest is kept\n")
+        assert err.startswith("interrupted: 1 file stored\n")  # and nothing of the rest was sent
         line = shlex.split(err.splitlines()[-1].removeprefix("→ "))
         assert line[:2] == ["uploadd", "put"]
         assert line[-3:] == ["my file", "photos", f"{url}/"]
@@ -245,6 +245,22 @@ async def test_interrupted_json_ends_with_a_summary_too(
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])["summary"]
     assert (summary["interrupted"], summary["exit_code"]) == (True, exits.INTERRUPTED)
     assert summary["resume"] == f"uploadd put --jobs 1 --json photos {url}/"
+
+
+@pytest.mark.parametrize("token", [False, True])
+def test_a_ticket_is_not_repeated_and_that_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: Path, *, token: bool
+) -> None:
+    """What is printed goes on only with the link; where a token counts instead it goes on as is."""
+    if token:
+        monkeypatch.setenv("UPLOADD_TOKEN", "s3cret")
+    words = ("film", "http://host/#ticket=t1cket")
+    with command.screen(parse(*words)) as screen:
+        Batch(order(*words), screen, output(screen, as_json=False)).interrupted(130)
+    err = capsys.readouterr().err
+    assert "t1cket" not in err
+    assert ("the link that you were given" in err) is not token
+    assert err.endswith("\n→ uploadd put film http://host/\n")
 
 
 def test_standard_input_cannot_be_resumed_and_that_is_said(
@@ -346,12 +362,20 @@ def test_an_old_state_file_is_still_good(home: Path) -> None:
 
 # --- the command line ---------------------------------------------------------------------------
 
+NAMED = "uploadd put --name x --token-file t"
+
 
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
         (["a", "b", "--name", "x", "http://h"], "uploadd put --name x a http://h/"),
         (["a", "localhost:80"], "uploadd put a http://localhost:80"),
+        (
+            ["a", "localhost:80", "--token-file", "t", "--jobs", "2", "--exclude", "*.o"],
+            "uploadd put --jobs 2 '--exclude=*.o' --token-file t a http://localhost:80",
+        ),
+        (["a", "--jobs", "0", "http://h"], "uploadd put --jobs 1 a http://h/"),
+        (["a", "b", "--token-file", "t", "--name", "x"], f"{NAMED} a http://127.0.0.1:8080/"),
         (["folder", "--name", "x", "http://h"], "uploadd put folder http://h/"),
         (["a", "--limit-rate", "x"], "uploadd put --limit-rate 5M ..."),
         (["a", "--newer", "x"], "uploadd put --newer 2d ..."),

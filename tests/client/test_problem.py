@@ -10,6 +10,14 @@ from uploadd.client.problem import failure
 THERE = parse("http://files.example.com")
 
 
+def test_what_to_type_for_a_token_is_said_as_it_is_typed() -> None:
+    """A server tells the field of HTTP, which nobody types; what else it tells is kept."""
+    body = b'{"detail":"a token","hint":"Authorization: Bearer <token>; ask whoever runs this"}'
+    hint = failure(401, body, THERE).hint or ""
+    assert hint == "--token-file FILE or UPLOADD_TOKEN; ask whoever runs this"
+    assert "--token-file" in (failure(401, b"", THERE).hint or "")
+
+
 @pytest.mark.parametrize(
     ("body", "code", "proxy"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from uploadd.auth import files
 from uploadd.cli import main
 from uploadd.protocol import tickets, tokens
 from uploadd.protocol.tokens import Scope
+
+BENS = 'the token of "ben"\n'
 
 
 def test_a_token_is_made_listed_and_revoked(
@@ -30,6 +33,7 @@ def test_a_token_is_made_listed_and_revoked(
     second, told = capsys.readouterr()
     assert "restart" not in told
     assert main(["token", "revoke", str(tokens.id_of(second.strip())), folder]) == 0
+    assert capsys.readouterr() == ("", f"{tokens.id_of(second.strip())} is revoked, {BENS}")
     assert main(["token", "ls", folder, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["id"], shown["subject"], shown["scopes"]) == (id, "ana", ["create", "read"])
@@ -37,9 +41,22 @@ def test_a_token_is_made_listed_and_revoked(
     assert f"{id}  ana  create,read  until " in capsys.readouterr().out
     assert main(["token", "revoke", id, folder]) == 0
     assert main(["token", "revoke", id, folder]) == 1
-    assert "uploadd token ls" in capsys.readouterr().err
+    assert f"there is no token {id!r}\n→ its ID, " in capsys.readouterr().err
     assert main(["token", "ls", folder]) == 0
-    assert "uploadd token new" in capsys.readouterr().err
+    assert f"→ uploadd token new NAME {folder}\n" in capsys.readouterr().err
+
+
+def test_what_is_to_be_typed_names_the_same_folder_and_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name is no ID, and the line that tells the ID can be typed as it stands."""
+    config = tmp_path / "u p.toml"
+    config.write_text("")
+    given = ["--config", str(config), "--port", "81", "--set", "log.level=info"]
+    assert main(["token", "revoke", "ana", str(tmp_path), *given]) == 1
+    line = capsys.readouterr().err.strip().partition(" in: ")[2]
+    assert shlex.split(line) == ["uploadd", "token", "ls", str(tmp_path), *given]
+    assert main(shlex.split(line)[1:]) == 0
 
 
 @pytest.mark.parametrize(

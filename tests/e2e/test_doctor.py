@@ -375,7 +375,7 @@ def test_what_is_wrong_here_is_told_with_what_to_type(tmp_path: Path, doctor: Do
         code, marks, out = doctor(str(tmp_path), "--port", str(port))
     assert (code, marks["port"]) == (1, "✗")
     assert f"is used by pid {os.getpid()} (" in out
-    assert f"→ uploadd serve --port {port + 1}" in out
+    assert f"→ uploadd serve with --port {port + 1}" in out
     code, marks, out = doctor(str(tmp_path), "--set", "storage.min_free=8000 TB", "--port", "0")
     assert (code, marks["disk"]) == (1, "✗")
     (tmp_path / "file").touch()

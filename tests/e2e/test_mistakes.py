@@ -34,7 +34,7 @@ def test_a_port_in_use_tells_who_uses_it_and_another_one(tmp_path: Path) -> None
         name = Path("/proc/self/comm").read_text().strip()
         told = (
             f"cannot listen on 127.0.0.1:{port}: already used by pid {os.getpid()} ({name})\n"
-            f"→ uploadd serve --port {port + 1}"
+            f"→ the same command with --port {port + 1}"
         )
         by_flag = Daemon(tmp_path / "store", "--port", str(port))
         assert said(by_flag, os.EX_UNAVAILABLE) == f"{told}\n"

@@ -403,6 +403,11 @@ async def told_of(serve: object, *words: str) -> tuple[int, str]:
             "no such token\n→ export",
         ),
         (
+            ("401 x", "", '{"detail":"no","hint":"Authorization: Bearer <token>; ask"}'),
+            exits.NOT_AUTHORISED,
+            "no\n→ export UPLOADD_TOKEN=...; ask",
+        ),
+        (
             ("404 x", "", "<html>"),
             exits.REJECTED,
             "HTTP status 404, not uploadd.v1\n→ check the URL",

@@ -35,3 +35,11 @@ def test_two_sizes_never_read_the_same() -> None:
     """Too large by one byte is told to the byte."""
     assert saying.compared(12 << 30, 10 << 30) == ("12.0 GiB", "10.0 GiB")
     assert saying.compared((10 << 30) + 1, 10 << 30) == ("10737418241 bytes", "10737418240 bytes")
+
+
+def test_what_waits_for_no_time_happens_now() -> None:
+    """Nobody waits for 0.0 s."""
+    assert [saying.delay(wait) for wait in (0.0, 0.09, 0.1, 7.0)] == [
+        *("now", "now"),
+        *("in 0.1 s", "in 7.0 s"),
+    ]

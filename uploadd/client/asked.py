@@ -7,11 +7,12 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from uploadd.client import address, amounts, command
 from uploadd.client.command import DEFAULT_URL, UsageError
-from uploadd.client.order import Order, program
+from uploadd.client.order import Order
 from uploadd.client.patterns import Patterns
 from uploadd.client.selection import STDIN
 from uploadd.protocol.wsmessages import MAX_NAME
@@ -35,32 +36,42 @@ def order_of(args: argparse.Namespace) -> Order:
         url = said or address.parse(os.environ.get("UPLOADD_URL") or DEFAULT_URL).url
         link = address.ticket_of(args.items[-1]) if said else None
     except ValueError as error:
-        line = _typed(list(args.items[:-1]), "http://127.0.0.1:8080")
-        raise UsageError(str(error), line) from error
-    _check(args, files, url)
+        typed = _typed(args, list(args.items[:-1]), DEFAULT_URL)
+        raise UsageError(str(error), typed.line(typed.files)) from error
+    typed = _typed(args, files, url)
+    _check(typed, files, dry_run=args.dry_run)
     Patterns(args.exclude)  # to refuse what is none before anything begins
     rate = newer = None
-    newer_text = ""
     if args.limit_rate is not None:
         rate = _meant(amounts.rate, args.limit_rate, "--limit-rate", "5M")
     if args.newer is not None:
-        newer, newer_text = _meant(amounts.moment, args.newer, "--newer", "2d")
+        newer, text = _meant(amounts.moment, args.newer, "--newer", "2d")
+        typed = replace(typed, newer_text=text)
+    token = command.token(args)
+    return replace(
+        typed,
+        token=token or link,
+        linked=token is None and link is not None,
+        rate=rate,
+        newer=newer,
+        settle=_meant(amounts.seconds, args.settle, "--settle", "5s"),
+    )
+
+
+def _typed(args: argparse.Namespace, files: list[str], url: str) -> Order:
+    """What was typed, not read yet: what it asks for instead keeps the rest of the line."""
     return Order(
         files=files,
         url=url,
-        token=command.token(args) or link,
         token_file=args.token_file,
         jobs=args.jobs,
         name=args.name,
         resume=not args.no_resume,
         checksum=args.checksum,
-        rate=rate,
         rate_text=args.limit_rate or "",
         exclude=tuple(args.exclude),
-        newer=newer,
-        newer_text=newer_text,
+        newer_text=args.newer or "",
         watch=args.watch,
-        settle=_meant(amounts.seconds, args.settle, "--settle", "5s"),
         settle_text=args.settle,
         json=args.json,
         quiet=args.quiet,
@@ -75,48 +86,43 @@ def _meant(read: Callable[[str], T], text: str, option: str, example: str) -> T:
         raise UsageError(str(error), f"uploadd put {option} {example} ...") from error
 
 
-def _check(args: argparse.Namespace, files: list[str], url: str) -> None:
+def _check(typed: Order, files: list[str], *, dry_run: bool) -> None:
     """Raises UsageError, which says what to type with the words that were typed."""
-    if args.watch is not None:
-        _check_watch(args, files, url)
+    if typed.watch is not None:
+        _check_watch(typed, typed.watch, files, dry_run=dry_run)
         return
     if not files:
-        raise UsageError("which files?", f"uploadd put FILE... {url}")
+        raise UsageError("which files?", f"uploadd put FILE... {typed.url}")
     if _LIKE_A_URL.fullmatch(files[-1]) and not os.path.exists(files[-1]):
         host = re.sub(r"^https?:/*", "", files[-1])
-        again = shlex.join([program(), "put", *(files[:-1] or ["FILE"]), f"http://{host}"])
+        again = replace(typed, url=f"http://{host}").line(files[:-1] or ["FILE"])
         raise UsageError(f"{files[-1]} is no file; a server is written http://{host}", again)
-    if args.name is not None:
-        _check_name(args.name, files, url)
+    if typed.name is not None:
+        _check_name(typed, typed.name, files)
     if files.count(STDIN) > 1:
-        raise UsageError("there is one standard input", _typed(list(dict.fromkeys(files)), url))
-    if args.jobs < 1:
-        raise UsageError("--jobs is at least 1", _typed(["--jobs", "1", *files], url))
+        raise UsageError("there is one standard input", typed.line(list(dict.fromkeys(files))))
+    if typed.jobs < 1:
+        raise UsageError("--jobs is at least 1", replace(typed, jobs=1).line(files))
 
 
-def _check_name(name: str, files: list[str], url: str) -> None:
-    one = _typed(["--name", name, files[0]], url)
+def _check_name(typed: Order, name: str, files: list[str]) -> None:
     if len(files) > 1:
-        raise UsageError(f"one --name for {len(files)} files", one)
+        raise UsageError(f"one --name for {len(files)} files", typed.line(files[:1]))
     if os.path.isdir(files[0]):
-        raise UsageError(f"--name is for one file, {files[0]} is a folder", _typed(files, url))
+        line = replace(typed, name=None).line(files)
+        raise UsageError(f"--name is for one file, {files[0]} is a folder", line)
     if not name or len(os.fsencode(name)) > MAX_NAME:
-        raise UsageError(
-            f"a name has 1 to {MAX_NAME} bytes", _typed(["--name", "NAME", *files], url)
-        )
+        line = replace(typed, name="NAME").line(files)
+        raise UsageError(f"a name has 1 to {MAX_NAME} bytes", line)
 
 
-def _check_watch(args: argparse.Namespace, files: list[str], url: str) -> None:
-    line = _typed(["--watch", args.watch], url)
+def _check_watch(typed: Order, watch: str, files: list[str], *, dry_run: bool) -> None:
+    line = replace(typed, name=None, jobs=max(1, typed.jobs)).line([])
     if files:
-        raise UsageError(f"--watch {args.watch}, or {shlex.join(files)}?", line)
-    if args.name is not None or args.dry_run:
+        raise UsageError(f"--watch {watch}, or {shlex.join(files)}?", line)
+    if typed.name is not None or dry_run:
         raise UsageError("--watch goes with neither --name nor --dry-run", line)
-    if args.jobs < 1:
+    if typed.jobs < 1:
         raise UsageError("--jobs is at least 1", line)
-    if not os.path.isdir(args.watch):
-        raise UsageError(f"{args.watch} is no folder", f"mkdir {shlex.quote(args.watch)}")
-
-
-def _typed(words: list[str], url: str) -> str:
-    return shlex.join([program(), "put", *words, url])
+    if not os.path.isdir(watch):
+        raise UsageError(f"{watch} is no folder", f"mkdir {shlex.quote(watch)}")

@@ -13,7 +13,7 @@ from uploadd.client.errors import NotAuthorised, ServerUnavailable, UploadFailed
 from uploadd.client.feed import Feed
 from uploadd.client.journal import Journal
 from uploadd.client.nursery import open_plain_nursery
-from uploadd.client.order import Order
+from uploadd.client.order import LINKED, Order
 from uploadd.client.output import Outcome, Output
 from uploadd.client.reporter import Reporter
 from uploadd.client.selection import STDIN, Item
@@ -121,12 +121,15 @@ class Batch:
         totals = self._totals
         of_all = f" of {totals.expected}" if totals.counted else ""
         noun = "file" if (totals.expected if totals.counted else totals.stored) == 1 else "files"
-        kept = "; what was sent of the rest is kept" if again else ""
+        some = again and totals.durable > totals.length
+        kept = "; what was sent of the rest is kept" if some else ""
         self._reporter.insist(f"interrupted: {totals.stored}{of_all} {noun} stored{kept}")
         if STDIN in left:
             self._reporter.insist("standard input cannot be resumed: what was sent of it is lost")
         line = self._order.line(again) if again else None
         if line is not None:
+            if self._order.linked:
+                self._reporter.insist(LINKED)
             self._reporter.insist(f"→ {line}")
         members = {"interrupted": True, "exit_code": code, "resume": line}
         self._output.close(totals.members() | members)

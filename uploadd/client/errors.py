@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class UploadFailed(Exception):
@@ -36,11 +36,19 @@ class WrongAddress(ServerUnavailable):
     default_hint = "check the URL"
 
 
+_FIELD: Final = "Authorization: Bearer <token>"
+
+
 class NotAuthorised(UploadFailed):
     """The server wants a token, or another one."""
 
     code = "token"
     default_hint = "set UPLOADD_TOKEN, or name a file with --token-file"
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        """A *hint* of the server's names the field of HTTP: said is what is typed for it."""
+        typed = None if hint is None else hint.replace(_FIELD, "--token-file FILE or UPLOADD_TOKEN")
+        super().__init__(message, typed)
 
 
 _LATER = "run the same command again later, it goes on where this one ended"

@@ -129,7 +129,7 @@ class Download:
         delay = self._backoff.next(trio.current_time())
         if delay is None or (isinstance(error, WrongAddress) and not self._met):
             raise error
-        self._reporter.say(f"{error.message}; trying again in {delay:.1f} s")
+        self._reporter.say(f"{error.message}; trying again {saying.delay(delay)}")
         await trio.sleep(delay)
 
     async def _attempt(self) -> bool:

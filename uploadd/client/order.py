@@ -14,6 +14,10 @@ from uploadd.client.selection import STDIN, Selection
 
 JOBS: Final = 3
 SETTLE: Final = "5s"
+LINKED: Final = (
+    "the URL is to be the link that you were given: its ticket is a secret, and not said again"
+)
+"""How to go on with a link."""
 
 
 def program() -> str:
@@ -30,6 +34,8 @@ class Order:
     url: str
     token: str | None = None
     token_file: str | None = None
+    linked: bool = False
+    """Whether the token is that of a link, which the lines that we print do not repeat."""
     jobs: int = JOBS
     name: str | None = None
     resume: bool = True

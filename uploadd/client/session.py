@@ -22,6 +22,7 @@ from uploadd.client.pace import Backoff
 from uploadd.client.run import Begin
 from uploadd.client.source import Uploadable, open_source
 from uploadd.client.uploading import Progress, Uploading
+from uploadd.protocol import saying
 from uploadd.protocol.wsmessages import Digest
 
 PATIENCE: Final = 300.0
@@ -133,7 +134,7 @@ class Client:
             not_before = trio.current_time() + delay
             await self._asked.wait()
             if trio.current_time() < not_before:
-                self.tell(f"{ended.error.message}; trying again in {delay:.1f} s")
+                self.tell(f"{ended.error.message}; trying again {saying.delay(delay)}")
                 await trio.sleep_until(not_before)
 
     async def _converse(self) -> tuple[Conversation | None, Ended]:

@@ -15,6 +15,7 @@ from uploadd.client.limiter import Limiter
 from uploadd.client.pace import Backoff
 from uploadd.client.run import Begin, Lost, Run
 from uploadd.client.source import Source
+from uploadd.protocol import saying
 from uploadd.protocol.wsmessages import Done, Gone, Refused
 from uploadd.protocol.wsstates import LocalError
 
@@ -192,7 +193,7 @@ class Uploading:
         if delay is None:
             raise error
         if not (fresh and refused.code in AT_ONCE):
-            self._line.tell(f"{refused.message}; trying again in {delay:.1f} s")
+            self._line.tell(f"{refused.message}; trying again {saying.delay(delay)}")
             await trio.sleep(delay)
 
 

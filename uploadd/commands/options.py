@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Final
@@ -53,6 +54,17 @@ def configuration(args: argparse.Namespace) -> Loaded[Config]:
     flags = {path: getattr(args, path) for path in FLAGS.values()}
     flags["storage.dir"] = getattr(args, "dir", None)
     return read_config(_file(args), args.sets, flags, environment=os.environ)
+
+
+def again(args: argparse.Namespace, *words: str) -> str:
+    """The command *words* on the folder and with the settings that *args* name."""
+    line = ["uploadd", *words, *([args.dir] if args.dir is not None else [])]
+    line += ["--config", args.config] if args.config is not None else []
+    for flag, path in FLAGS.items():
+        line += [flag, str(said)] if (said := getattr(args, path)) is not None else []
+    for said in args.sets:
+        line += ["--set", said]
+    return shlex.join(line)
 
 
 def _file(args: argparse.Namespace) -> Path | None:

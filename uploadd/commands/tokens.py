@@ -12,7 +12,7 @@ import msgspec
 
 from uploadd.auth import files
 from uploadd.auth.files import Unusable
-from uploadd.commands.options import WHICH, add_options, configuration, tell
+from uploadd.commands.options import WHICH, add_options, again, configuration, tell
 from uploadd.config import ConfigError
 from uploadd.permissions import places_of
 from uploadd.protocol.dates import format_date
@@ -98,24 +98,31 @@ def _ls(args: argparse.Namespace) -> int:
         until = "expired" if claims.expired(time.time()) else until
         print(f"{id}  {one.subject}  {','.join(one.scopes)}  {until}")
     if not found and not args.json:
-        print("there are no tokens\n→ uploadd token new NAME", file=sys.stderr)
+        print(f"there are no tokens\n→ {again(args, 'token', 'new', 'NAME')}", file=sys.stderr)
     return os.EX_OK
 
 
 def _revoke(args: argparse.Namespace) -> int:
     try:
         place = folder(args)
+        whose = files.stored(place, tell=lambda error: None).get(args.id)
         known = files.revoke(place, args.id)
     except ConfigError as error:
         return tell(error)
-    except ValueError as error:
+    except (ValueError, Unusable) as error:
         print(error, file=sys.stderr)
-        return os.EX_USAGE
+        return os.EX_USAGE if isinstance(error, ValueError) else os.EX_CONFIG
     except OSError as error:
         return _cannot(place, error)
     if not known:
-        print(f"there is no token {args.id[:40]!r}\n→ uploadd token ls", file=sys.stderr)
+        print(
+            f"there is no token {args.id[:40]!r}\n"
+            f"→ its ID, which is the first word of its line in: {again(args, 'token', 'ls')}",
+            file=sys.stderr,
+        )
         return 1
+    of = f', the token of "{whose.subject}"' if whose is not None else ""
+    print(f"{args.id} is revoked{of}", file=sys.stderr)
     return os.EX_OK
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from uploadd.commands.options import again
 from uploadd.commands.upkeep import Unable, change, command, look
 from uploadd.config import Config
 from uploadd.protocol.dates import format_date
@@ -85,7 +86,7 @@ def _sound(text: str | None) -> str | None:
 def _show(args: argparse.Namespace, config: Config) -> int:
     found = look(config, lambda db: db.execute(LOOK + "id = ?", (args.upload,)).fetchone())
     if found is None:
-        raise Unable(f"there is no upload {args.upload[:64]!r}", "uploadd uploads ls", 1)
+        raise Unable(f"there is no upload {args.upload[:64]!r}", again(args, "uploads", "ls"), 1)
     shown = msgspec.json.encode(_shown(upload_of(found)[0]))
     print(msgspec.json.format(shown, indent=2).decode())
     return os.EX_OK

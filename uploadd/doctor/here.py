@@ -140,7 +140,7 @@ def port(host: str, number: int, root: str | None) -> Finding:
     if holder.name == "systemd" or holder.pid == _served_by(root):
         by = "systemd, for uploadd.socket" if holder.name == "systemd" else "uploadd"
         return good("port", f"{where} is listened on by {by} (pid {holder.pid})")
-    other = f"uploadd serve --port {number + 1}"
+    other = f"uploadd serve with --port {number + 1 if number < 65535 else 8080}"
     return wrong("port", f"{where} is used by pid {holder.pid} ({holder.name})", other)
 
 

@@ -42,6 +42,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400}d {whole % 86400 // 3600:02}h"
 
 
+def delay(seconds: float) -> str:
+    """When something is done that waits for so long: ``now``, ``in 1.5 s``."""
+    return "now" if seconds < 0.1 else f"in {seconds:.1f} s"
+
+
 def plural(count: int, noun: str) -> str:
     """``1 file``, ``3 files``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -43,6 +43,7 @@ HINTS = {
     "token": "export UPLOADD_TOKEN=..., then the same command again",
     "taken-over": "another put.py runs for the same file: let it",
 }
+FIELD = "Authorization: Bearer <token>"
 MIB, CHUNK = 1 << 20, 64 << 10  # larger chunks gain little, and take long on a slow line
 CONNECT, SILENT, FIRST_PATIENCE, PATIENCE = 10.0, 60.0, 5.0, 300.0  # seconds
 WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -59,6 +60,8 @@ class Failed(Exception):
         self.later = code in LATER or not said.get("final", True)
         self.status = 3 if session and self.later else STATUS.get(code, 5)
         self.hint = said.get("hint") or HINTS.get(code)
+        if self.hint:  # the server's says what HTTP has, not what is typed for it
+            self.hint = self.hint.replace(FIELD, "export UPLOADD_TOKEN=...")
 
 
 def say(line: str, end: str = "\n") -> None:
@@ -285,7 +288,7 @@ class Put:
             raise error
         seconds = error.after + os.urandom(1)[0] / 255 * min(10.0, 0.2 * 2 ** min(self.tries, 9))
         self.tries += 1
-        say(f"{error}; trying again in {seconds:.1f} s")
+        say(f"{error}; trying again {'now' if seconds < 0.1 else f'in {seconds:.1f} s'}")
         time.sleep(seconds)
 
     def show(self, sent: int, stored: int, end: int) -> None:
@@ -327,7 +330,8 @@ def main() -> int:
                 if error.session:
                     break
     except KeyboardInterrupt:
-        say(f"interrupted: {codes.count(0)} of {len(files)} stored; what was sent is kept")
+        kept = "; what was sent is kept" * bool(put.stored)
+        say(f"interrupted: {codes.count(0)} of {len(files)} stored{kept}")
         again = ["--name", options.name] * bool(options.name) + files[len(codes) :] + [url]
         fetch = f"curl -s {url.rstrip('/')}/-/put.py | " if sys.argv[0] == "-" else ""
         say(f"→ {fetch}{shlex.join(['python3', sys.argv[0], *again])}")
