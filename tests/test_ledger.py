@@ -92,6 +92,10 @@ async def test_the_file_keeps_rows_as_they_were(
         assert same(await ledger.find(upload.id), upload)
         if upload.key is not None:
             assert same(await ledger.find_key(upload.owner, upload.key), upload)
+            (found,) = await ledger.find_all(["none"], upload.owner, [upload.key, "none"])
+            assert same(found, upload)
+    together = await ledger.find_all([upload.id for upload in several], "", [])
+    assert sorted(upload.id for upload in together) == sorted(upload.id for upload in several)
     unfinished = {upload.id for upload, _ in await ledger.unfinished()}
     wanted = (State.RECEIVING, State.FINALIZING)
     assert unfinished == {upload.id for upload in several if upload.state in wanted}

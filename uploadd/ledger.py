@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -180,6 +180,18 @@ class Ledger:
         """The upload that this owner began with this idempotency key."""
         return await self._one("owner = ? AND key = ?", (owner, key))
 
+    async def find_all(
+        self, ids: Collection[str], owner: str, keys: Collection[str]
+    ) -> list[Upload]:
+        """The uploads with these ids, and those that *owner* began with these keys."""
+
+        def look(db: sqlite3.Connection) -> list[Any]:
+            found = db.execute(f"{LOOK}id IN ({_marks(ids)})", (*ids,)).fetchall()
+            by_key = f"{LOOK}owner = ? AND key IN ({_marks(keys)})"
+            return found + db.execute(by_key, (owner, *keys)).fetchall()
+
+        return [upload_of(values)[0] for values in await self.look(look)]
+
     async def _one(self, where: str, values: tuple[Any, ...]) -> Upload | None:
         found = await self.look(lambda db: db.execute(LOOK + where, values).fetchone())
         return upload_of(found)[0] if found else None
@@ -217,3 +229,7 @@ class Ledger:
 
     async def _in_thread(self, limiter: trio.CapacityLimiter, job: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(job, limiter=limiter)
+
+
+def _marks(values: Collection[str]) -> str:
+    return ", ".join("?" * len(values))

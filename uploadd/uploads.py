@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from typing import Final
 from weakref import WeakValueDictionary
@@ -169,6 +169,19 @@ class Uploads(Endings):
             upload = self._adopt(await self.ledger.find_key(owner, key))
             upload = self._keys.get((owner, key)) or upload  # somebody was faster
         return upload
+
+    async def find_all(
+        self, ids: Collection[str], owner: str, keys: Collection[str]
+    ) -> list[Upload]:
+        """The uploads with these ids, and those that *owner* began with these keys: one look."""
+        live = [upload for id in ids if (upload := self._live.get(id)) is not None]
+        live += [upload for key in keys if (upload := self._keys.get((owner, key))) is not None]
+        ids = [id for id in ids if id not in self._live]
+        keys = [key for key in keys if not (key in self._live or (owner, key) in self._keys)]
+        if not ids and not keys:
+            return live
+        found = await self.ledger.find_all(ids, owner, keys)
+        return live + [self._adopt(upload) or upload for upload in found]
 
     async def unfinished(self) -> list[Upload]:
         """Every upload that the ledger knows as unfinished."""

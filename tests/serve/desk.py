@@ -17,6 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests import wire
 from uploadd.budget import Budget
 from uploadd.commit import Commit
+from uploadd.ledger import Ledger
 from uploadd.outbox import Line, lines
 from uploadd.protocol.frames import Refusal
 from uploadd.protocol.upload import State, Upload
@@ -51,6 +52,7 @@ class MemoryLedger:
     def __init__(self) -> None:
         self.db = sqlite3.connect(":memory:", isolation_level=None)
         self.db.executescript(SCHEMA)
+        self.looks = 0
 
     @property
     def rows(self) -> dict[str, tuple[Any, ...]]:
@@ -72,11 +74,14 @@ class MemoryLedger:
     async def find_key(self, owner: str, key: str) -> Upload | None:
         return await self._one("owner = ? AND key = ?", owner, key)
 
+    find_all = Ledger.find_all
+
     async def _one(self, where: str, *values: str) -> Upload | None:
         found = await self.look(lambda db: db.execute(LOOK + where, values).fetchone())
         return upload_of(found)[0] if found else None
 
     async def look(self, job: Callable[[sqlite3.Connection], Any]) -> Any:
+        self.looks += 1
         for _ in range(10):  # others get on meanwhile
             await trio.lowlevel.checkpoint()
         return job(self.db)

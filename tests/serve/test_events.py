@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import h11
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from tests.caller import Caller
 from tests.serve.desk import PATIENCE, virtual
@@ -19,6 +20,7 @@ from uploadd.auth import Access
 from uploadd.auth.keyring import Keyring, Places
 from uploadd.latest import PIECE
 from uploadd.protocol import sse
+from uploadd.serve.looking import TOGETHER
 
 
 class Event(NamedTuple):
@@ -239,6 +241,42 @@ async def test_streams_are_bounded_and_who_goes_frees_a_place() -> None:
         await callers[0].stream.aclose()
         await trio.sleep(1)
         await Stream(house.call()).open(f"/api/events?upload={id}")
+
+
+@virtual
+async def test_who_goes_before_the_first_word_frees_a_place() -> None:
+    """What was asked for is looked up no more."""
+    async with open_house(max_events=1) as house:
+        ledger, gate = house.desk.ledger, trio.Event()
+        look = ledger.look
+
+        async def stuck(job: Any) -> Any:
+            await gate.wait()
+            return await look(job)
+
+        ledger.look = stuck  # type: ignore[method-assign]
+        caller = house.call()
+        await caller.say(get(b"/api/events?upload=" + b",".join([b"n" * 22] * 500)))
+        await wait_all_tasks_blocked()
+        answer = await house.call().ask(get(b"/api/events?upload=all"))
+        assert (answer.status, answer.code) == (429, "too-many")
+        await caller.stream.aclose()
+        await wait_all_tasks_blocked()
+        await Stream(house.call()).open("/api/events?upload=all")
+        gate.set()
+
+
+@virtual
+async def test_many_ids_are_looked_up_together() -> None:
+    """Whether there are uploads of that name or not."""
+    async with open_house() as house:
+        _, id = await sender(house)
+        before = house.desk.ledger.looks
+        nobody = [f"{number:022}" for number in range(5 * TOGETHER - 1)]
+        stream = await Stream(house.call()).open(f"/api/events?upload={','.join([*nobody, id])}")
+        heard = await stream.until(upload=id)
+        assert [event.data["upload"] for event in heard] == [*nobody, id]
+        assert house.desk.ledger.looks - before <= 5
 
 
 @virtual

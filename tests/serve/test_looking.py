@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import trio
 
@@ -50,6 +52,28 @@ async def test_the_id_of_another_upload_is_no_name() -> None:
         await desk.uploads.cancel(first)
         with pytest.raises(NotFound):
             await names.find(first.id, NOBODY)
+
+
+@virtual
+async def test_many_names_are_found_as_each_of_them_is() -> None:
+    """Ids, short names and keys, in memory or not, and what is none of them."""
+    async with open_desk() as desk:
+        names, who = Names(desk.uploads), anonymous("me")
+        peer = await desk.greeted()
+        first, other = [await peer.up(ref, name=str(ref)) for ref in range(2)]
+        names.name(await desk.uploads.find(other), "short")
+        await desk.forget(peer, first)
+        mine = [desk.uploads.create(owner=who.owner, key=key) for key in ("key", first, "short")]
+        called = Names(desk.uploads)
+        called._names[who.owner, None, "called"] = mine[1].id
+        for some in (names, called):
+            asked = [first, other, "key", "short", "called", mine[0].id, "n" * 22, "nothing"]
+            found = await some.find_all(asked, who)
+            for name, upload in zip(asked, found, strict=True):
+                with suppress(NotFound):
+                    assert upload is await some.find(name, who)
+                    continue
+                assert upload is None
 
 
 @virtual

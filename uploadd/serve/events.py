@@ -14,7 +14,7 @@ from uploadd.protocol import sse
 from uploadd.protocol.questions import Watching
 from uploadd.protocol.wsmessages import Gone, encode
 from uploadd.serve.exchange import Exchange
-from uploadd.serve.looking import Bell, Names, Waiters, heard
+from uploadd.serve.looking import Bell, Names, Waiters, heard, present
 from uploadd.uploads import Uploads
 from uploadd.watch import Watcher
 
@@ -34,16 +34,15 @@ class Events:
         with self._waiters.one() as bell:
             watcher = self._uploads.watch.watcher(bell.ring)
             try:
-                first = await self._begin(watcher, asked, exchange.who)
-                async with (
-                    heard(exchange),
-                    aclosing(self._pieces(watcher, bell, first, exchange.who)) as pieces,
-                ):
-                    await exchange.stream_answer(200, sse.FIELDS, pieces)
+                async with heard(exchange):
+                    first = await self._begin(watcher, asked, exchange.who)
+                    pieces = self._pieces(watcher, bell, first, exchange.who)
+                    async with aclosing(pieces):
+                        await exchange.stream_answer(200, sse.FIELDS, pieces)
             finally:
                 watcher.close()
 
-    async def _begin(self, watcher: Watcher, asked: Watching, who: Who) -> bytes:
+    async def _begin(self, watcher: Watcher, asked: Watching, who: Who) -> list[bytes]:
         """Watch what is asked for; what is to be said before everything else."""
         since = sse.since(asked.last, self._uploads.watch.epoch)
         if asked.subjects == "mine":
@@ -51,23 +50,24 @@ class Events:
             watcher.add(of_owner(who.owner), since=since)
             for one in await self._uploads.archive.notices(who.owner, unread=True):
                 watcher.note(one.notice)
-            return sse.RETRY
+            return [sse.RETRY]
         if asked.subjects == "all":
             self._access.check(who, Operation.WATCH_ALL)
             watcher.add(EVERYBODY, since=since)
-            return sse.RETRY
-        first = sse.RETRY
+            return [sse.RETRY]
+        first = [sse.RETRY]
         refused: errors.UploadError = errors.NotFound("there is none of these uploads")
-        for name in asked.subjects:
+        found = await self._names.find_all(asked.subjects, who)
+        for name, one in zip(asked.subjects, found, strict=True):
             try:
-                upload = await self._names.find(name, who)
+                upload = present(one)
                 self._access.check(who, Operation.WATCH, upload)
             except errors.NotFound:
-                first += _gone(name, "unknown")
+                first.append(_gone(name, "unknown"))
             except errors.Gone as error:
-                first += _gone(name, error.reason)
+                first.append(_gone(name, error.reason))
             except errors.Forbidden as error:
-                first += _gone(name, "forbidden")
+                first.append(_gone(name, "forbidden"))
                 refused = error
             else:
                 watcher.add_upload(upload)
@@ -76,9 +76,10 @@ class Events:
         return first
 
     async def _pieces(
-        self, watcher: Watcher, bell: Bell, first: bytes, who: Who
+        self, watcher: Watcher, bell: Bell, first: list[bytes], who: Who
     ) -> AsyncGenerator[bytes, None]:
-        yield first + self._told(watcher)
+        first.append(self._told(watcher))
+        yield _emptied(first)
         while watcher.subjects and not self._waiters.draining:
             with trio.move_on_after(sse.HEARTBEAT) as silence:
                 if not watcher.ready:
@@ -104,3 +105,9 @@ class Events:
 
 def _gone(id: str, reason: str) -> bytes:
     return sse.event("gone", encode(Gone(id, reason)))
+
+
+def _emptied(pieces: list[bytes]) -> bytes:
+    whole = b"".join(pieces)
+    pieces.clear()
+    return whole

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
 
@@ -18,12 +18,16 @@ from uploadd.serve.exchange import Exchange
 from uploadd.uploads import Uploads
 
 MAX_NAMES: Final = 10_000
+TOGETHER: Final = 100
+"""Names that are looked up at a time."""
 _UNKNOWN: Final = (State.CANCELLED, State.DELETED)
 """As if it had never been: a client that deleted it asks whether that is so."""
 
 
-def present(upload: Upload) -> Upload:
+def present(upload: Upload | None) -> Upload:
     """*upload*, if there is something of it.  Raises NotFound, or Gone for what was not wished."""
+    if upload is None:
+        raise errors.NotFound("there is no such upload")  # its name may be a key, which is secret
     if upload.state in _UNKNOWN:
         raise errors.NotFound(f"there is no upload {upload.id}")
     if (reason := GONE.get(upload.state)) is not None:
@@ -65,14 +69,35 @@ class Names:
         if UPLOAD_ID.fullmatch(name):
             with suppress(errors.NotFound):
                 upload = await self._uploads.find(name)
-        link = None if who.claims is None else who.claims.key
-        if upload is None and (id := self._names.get((who.owner, link, name))) is not None:
+        id = self._names.get((who.owner, _link(who), name))
+        if upload is None and id is not None:
             upload = await self._uploads.find(id)
         if upload is None:
             upload = await self._uploads.find_key(who.owner, name)
-        if upload is None:
-            raise errors.NotFound("there is no such upload")  # it may be a key, which is secret
         return present(upload)
+
+    async def find_all(self, names: Sequence[str], who: Who) -> list[Upload | None]:
+        """As `find` for each of *names*, whatever its state; None where there is none."""
+        found: list[Upload | None] = []
+        for at in range(0, len(names), TOGETHER):
+            found += await self._find_some(names[at : at + TOGETHER], who)
+        return found
+
+    async def _find_some(self, names: Sequence[str], who: Who) -> list[Upload | None]:
+        called = [self._names.get((who.owner, _link(who), name)) for name in names]
+        ids = {name for name in names if UPLOAD_ID.fullmatch(name)} | {*filter(None, called)}
+        found = await self._uploads.find_all(ids, who.owner, set(names))
+        by_id = {upload.id: upload for upload in found if upload.id in ids}
+        by_key = {upload.key: upload for upload in found if upload.owner == who.owner}
+        return [
+            by_id.get(name) or by_id.get(id or "") or by_key.get(name)
+            for name, id in zip(names, called, strict=True)
+        ]
+
+
+def _link(who: Who) -> str | None:
+    """The key of the link that *who* came by."""
+    return None if who.claims is None else who.claims.key
 
 
 class Waiters:
@@ -120,8 +145,11 @@ class Bell:
 
 @asynccontextmanager
 async def heard(exchange: Exchange) -> AsyncIterator[None]:
-    """End the block when nobody waits for its answer any more.  Raises BrokenResourceError then."""
+    """End the block when nobody waits for its answer any more.  Raises BrokenResourceError then,
+    and what the block refuses.
+    """
     gone = False
+    refused: errors.UploadError | None = None
 
     async def watch() -> None:
         nonlocal gone
@@ -132,7 +160,12 @@ async def heard(exchange: Exchange) -> AsyncIterator[None]:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch)
-        yield
+        try:
+            yield
+        except errors.UploadError as error:  # not in a group
+            refused = error
         nursery.cancel_scope.cancel(reason="all is said")
     if gone:
         raise trio.BrokenResourceError("the peer has gone before the answer")
+    if refused is not None:
+        raise refused
