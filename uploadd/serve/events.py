@@ -58,9 +58,9 @@ class Events:
         first = [sse.RETRY]
         refused: errors.UploadError = errors.NotFound("there is none of these uploads")
         found = await self._names.find_all(asked.subjects, who)
-        for name, one in zip(asked.subjects, found, strict=True):
+        for name, known in zip(asked.subjects, found, strict=True):
             try:
-                upload = present(one)
+                upload = present(known)
                 self._access.check(who, Operation.WATCH, upload)
             except errors.NotFound:
                 first.append(_gone(name, "unknown"))
