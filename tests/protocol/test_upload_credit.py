@@ -76,3 +76,13 @@ def test_a_run_that_ends_before_the_upload_is_bounded_by_its_end(end: int, count
     else:
         with pytest.raises(errors.LengthExceeded):
             accept(upload, run, 0, count)
+
+
+@given(st.integers(0, MOST), st.integers(1, MOST))
+def test_of_unknown_length_what_is_too_large_is_told_as_such(most: int, more: int) -> None:
+    """No length was declared that could be exceeded; nothing is taken."""
+    upload, run = Upload("id", fence=1), Run(0, 1, end=most)
+    with pytest.raises(errors.TooLarge, match=r"^the file is at least .*, the limit here is "):
+        accept(upload, run, 0, most + more)
+    assert run.received == 0
+    assert accept(upload, run, 0, most) == ([(0, most)] if most else [])

@@ -172,7 +172,7 @@ async def test_a_body_over_the_limit_is_refused() -> None:
         with suppress(*GONE):
             await caller.say(put_chunked(b"/x", bytes(900), bytes(101)))
         answer = await caller.answer("PUT")
-        assert (answer.status, answer.code) == (413, "length-exceeded")
+        assert (answer.status, answer.code) == (413, "too-large")
         assert (await house.call().ask(put(b"/x", bytes(1000)), "PUT")).status == 201
         assert list(house.desk.store._files) == ["x"]
         await trio.sleep(1)
@@ -368,7 +368,9 @@ async def test_the_limit_is_that_of_each_file() -> None:
         caller = house.call()
         with suppress(*GONE):
             await caller.say(form(part(b"1", "f", "a"), part(bytes(1001), "f", "b")))
-        assert (await caller.answer("POST")).status == 413
+        answer = await caller.answer("POST")
+        assert (answer.status, answer.code) == (413, "too-large")
+        assert json.loads(answer.body)["detail"].endswith(", the limit here is 1000 B")
         assert set(house.desk.store._files) == {"x", "y"}
 
 

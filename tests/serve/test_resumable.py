@@ -334,6 +334,34 @@ async def test_more_than_the_length_is_refused(known: bool) -> None:
         assert await offset(house, target) == (0 if known else 10)
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("whole", [None, True, False])
+@virtual
+async def test_of_unknown_length_an_upload_ends_where_every_upload_must(
+    whole: bool | None, known: bool
+) -> None:
+    """In tus (None) and in the IETF's words, by a body of known length and one in chunks."""
+    async with open_house() as house:
+        house.desk.uploads.max_length = 10
+        defer = b"Upload-Defer-Length: 1"
+        target = await created(house, defer, CHUNK, body=b"abc")
+        said = patch(target, 3, bytes(8))
+        if whole is not None:
+            said = append(target, 3, bytes(8), whole=whole)
+        if not known:
+            field = length(bytes(8))
+            assert said.count(field) == 1
+            said = said.replace(field, b"Transfer-Encoding: chunked")
+            said = said.removesuffix(bytes(8)) + b"8\r\n" + bytes(8) + b"\r\n0\r\n\r\n"
+        caller = house.call()
+        with suppress(*GONE):
+            await caller.say(said)
+        answer = await caller.answer("PATCH")
+        assert (answer.status, answer.code) == (413, "too-large")
+        assert house.desk.store._files == {}
+        assert await offset(house, target) in (3, 10)
+
+
 @virtual
 async def test_an_empty_upload_is_complete_at_once() -> None:
     """In tus without a byte or a second request."""

@@ -1200,7 +1200,8 @@ async def test_an_upload_of_unknown_length_ends_where_every_upload_must() -> Non
         await peer.up(2, name="b")
         await peer.chunk(2, 0, b"012345")
         error = await peer.hear_of("error")
-        assert (error["ref"], error["code"], error["final"]) == (2, "length-exceeded", True)
+        assert (error["ref"], error["code"], error["final"]) == (2, "too-large", True)
+        assert error["message"] == "the file is at least 6 B, the limit here is 5 B"
 
 
 @virtual

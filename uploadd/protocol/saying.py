@@ -22,10 +22,10 @@ def compared(more: int, less: int) -> tuple[str, str]:
     return told if told[0] != told[1] else (f"{more} bytes", f"{less} bytes")
 
 
-def too_large(length: int, most: int) -> str:
-    """Why a file of *length* is refused."""
+def too_large(length: int, most: int, *, more: bool = False) -> str:
+    """Why a file of *length*, or *more*, is refused."""
     file, limit = compared(length, most)
-    return f"the file is {file}, the limit here is {limit}"
+    return f"the file is {'at least ' if more else ''}{file}, the limit here is {limit}"
 
 
 def duration(seconds: float) -> str:

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from uploadd import errors
+from uploadd.protocol import saying
 from uploadd.protocol.extents import NOTHING, Extents
 
 MIB: Final = 1 << 20
@@ -244,12 +245,23 @@ class Run:
         return limit
 
 
+def beyond(upload: Upload, last: int, end: int) -> errors.UploadError:
+    """The refusal of bytes up to *end* where they may go up to *last*.
+
+    While the length is unknown that is the largest that it may become: nobody has declared it.
+    """
+    if upload.length is None:
+        return errors.TooLarge(saying.too_large(end, last, more=True), offset=upload.offset)
+    told = f"upload {upload.id} ends at {last} bytes, what is sent at {end}"
+    return errors.LengthExceeded(told, offset=upload.offset)
+
+
 def accept(upload: Upload, run: Run, at: int, count: int) -> list[tuple[int, int]]:
     """Take *count* bytes at position *at*: the pieces of them that must be written, in order.
 
     The only place that compares a position with an offset.  Bytes that are held already are
-    left out: they are never written again.  Raises Gone, Conflict, TakenOver, OffsetMismatch
-    or LengthExceeded, and then nothing changes.
+    left out: they are never written again.  Raises Gone, Conflict, TakenOver, OffsetMismatch,
+    or what `beyond` makes, and then nothing changes.
     """
     upload.check(Input.APPEND)
     if run.fence != upload.fence:
@@ -261,9 +273,6 @@ def accept(upload: Upload, run: Run, at: int, count: int) -> list[tuple[int, int
         )
     last = upload.length if run.end is None else run.end
     if last is not None and at + count > last:
-        raise errors.LengthExceeded(
-            f"upload {upload.id} ends at {last} bytes, the chunk at {at + count}",
-            offset=upload.offset,
-        )
+        raise beyond(upload, last, at + count)
     run.received = at + count
     return upload.held.missing(at, at + count)

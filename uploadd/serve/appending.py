@@ -21,7 +21,7 @@ from uploadd.claim import Claim
 from uploadd.errors import StoreError, UploadError
 from uploadd.pacing import Flow
 from uploadd.protocol.kinds import HEAD
-from uploadd.protocol.upload import Upload, accept
+from uploadd.protocol.upload import Upload, accept, beyond
 from uploadd.serve.exchange import IDLE, Exchange
 from uploadd.serve.pace import Pace
 from uploadd.store.contract import Pulls
@@ -111,7 +111,7 @@ class Writer:
         self._provisional = False
 
     async def write(self, data: bytes) -> None:
-        """Write what follows.  Raises LengthExceeded, StoreError: a prefix may count."""
+        """Write what follows.  Raises LengthExceeded, TooLarge, StoreError: a prefix may count."""
         upload, run, at = self._upload, self._run, self._run.received
         if upload.length is None:
             self._uploads.reserve(upload, at + len(data))
@@ -162,8 +162,8 @@ class Body(Writer):
         self._pace = Pace(exchange.least_rate, claim)
 
     async def take(self) -> None:
-        """Write all of it.  Raises LengthExceeded, StoreError, TooSlow, BrokenResourceError:
-        what came before counts.
+        """Write all of it.  Raises LengthExceeded, TooLarge, StoreError, TooSlow,
+        BrokenResourceError: what came before counts.
         """
         length, stream = self._exchange.length, self._exchange.stream
         self._check_length(length)
@@ -185,11 +185,7 @@ class Body(Writer):
         """Refuse a body that is too long before its first byte."""
         end = self._upload.length if self._run.end is None else self._run.end
         if length is not None and end is not None and self._run.received + length > end:
-            room = end - self._run.received
-            raise errors.LengthExceeded(
-                f"the body has {length} bytes, upload {self._upload.id} only {room} more",
-                offset=self._upload.offset,
-            )
+            raise beyond(self._upload, end, self._run.received + length)
 
     async def _read(self) -> None:
         """Read and write in turn."""
@@ -206,7 +202,7 @@ class Body(Writer):
             self._pace.came(len(data))
 
     async def _write_within(self, data: bytes) -> None:
-        """Write *data* up to the end of the upload.  Raises LengthExceeded when it goes beyond."""
+        """Write *data* up to the end of the upload.  Raises as `accept` when it goes beyond."""
         end = self._upload.length if self._run.end is None else self._run.end
         room = len(data) if end is None else end - self._run.received
         if 0 < room < len(data):

@@ -85,7 +85,7 @@ class FormUpload:
     async def store(self) -> list[tuple[Upload, bytes]]:
         """Take the body; the files, each with its SHA-256, published and durable.
 
-        Raises BadRequest, LengthExceeded, StoreError, BrokenResourceError: nothing is published
+        Raises BadRequest, TooLarge, StoreError, BrokenResourceError: nothing is published
         then, but what was when the disk failed on another.
         """
         await admit(self._uploads, self._access, self._exchange.who, None)  # nobody knows how long

@@ -138,7 +138,7 @@ class Verbs:
                 self._uploads.declare(claim, ask.length)  # before the body, which may be lost
             try:
                 await self._take(exchange, claim, holder, ask.checksum, trailer)
-            except errors.LengthExceeded:
+            except (errors.LengthExceeded, errors.TooLarge):
                 if ask.completes is None:  # all that belongs to it is here
                     await self._end(claim, exchange, completes=None, declared=declared)
                 raise
