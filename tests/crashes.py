@@ -146,7 +146,7 @@ async def after(medium: Medium, ledger: Ledger, told: Told, owed: dict[str, byte
 async def run_on(store: Any, ledger: Ledger, owed: dict[str, bytes]) -> None:
     """Every unfinished upload can be carried to its end, from the offset that is told."""
     async with rings(None, store, ledger, closing=False) as r:
-        for id in [upload.id for upload, _ in await ledger.unfinished()]:
+        for id in [one.id for one in await ledger.unfinished()]:
             upload = await r.uploads.find(id)
             if id not in owed:
                 await r.uploads.cancel(upload)

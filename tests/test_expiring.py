@@ -9,17 +9,20 @@ import pytest
 
 from tests.rings import Rings, everything, remembered, rings
 from tests.witness import outbox, witness
+from uploadd import endings
 from uploadd import expiring as module
 from uploadd.ages import Ages
 from uploadd.archive import FINISHED, GONE_ONES
 from uploadd.errors import Gone, NotWritable
 from uploadd.expiring import Expiring, Terms
-from uploadd.ledger import Ledger
+from uploadd.ledger import STALE, Ledger
 from uploadd.protocol.ages import MOST_OFF, Reading
 from uploadd.protocol.hooks import POST_TERMINATE
 from uploadd.protocol.tickets import PREFIX
 from uploadd.protocol.upload import Published, State, Upload
+from uploadd.rows import Entries, row
 from uploadd.store.file import FileStore
+from uploadd.uploads import SAID
 
 DAY = 86_400.0
 YEARS = 5 * 365 * DAY
@@ -238,13 +241,52 @@ async def test_many_that_are_gone_are_forgotten_little_by_little(
         await house.sweep()
         assert everything(r.ledger) == {}
         plans = []
-        for order in (FINISHED, GONE_ONES):
+        for order in (FINISHED, GONE_ONES, STALE):
             values = [0] * order.count("?")
             rows = r.ledger._reader.execute(f"EXPLAIN QUERY PLAN {order}", values).fetchall()
             plans.append(" ".join(row[3] for row in rows))
         assert "INDEX uploads_published (" in plans[0]
         assert "INDEX uploads_gone (modified<?)" in plans[1]
+        assert "INDEX uploads_unfinished (state=? AND id>?)" in plans[2]
         assert not any("TEMP B-TREE" in plan for plan in plans)
+
+
+async def test_what_expires_is_in_memory_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many begin something that nobody goes on with, and say a lot of it."""
+    monkeypatch.setattr(endings, "AT_ONCE", 2)
+    async with rings(tmp_path) as r:
+        house, most = House(r, Clocks()), list[int]()
+        said = {"said": "\N{GRINNING FACE}" * 3000}
+        old = [Upload(f"u{n}", metadata=said) for n in range(7)]
+        await r.ledger.commit(Entries([row(upload, upload.held, "boot") for upload in old]))
+        del old
+        real = r.uploads._end
+
+        async def end(upload: Upload) -> None:
+            most.append(sum(bool(one.metadata) for one in r.uploads.live()))
+            await real(upload)
+
+        monkeypatch.setattr(r.uploads, "_end", end)
+        assert len(await house.expiring.old(TERMS)) == 7
+        assert len(r.uploads.live()) <= 1
+        assert await house.sweep() == 7
+        assert max(most) == 1
+        assert {one.state for one in everything(r.ledger).values()} == {State.EXPIRED}
+
+
+async def test_what_was_asked_for_is_kept_in_memory_unless_a_lot_is_said_of_it(
+    tmp_path: Path,
+) -> None:
+    """It would be of everybody who knows many ids."""
+    async with rings(tmp_path) as r:
+        said = {"a": "x" * SAID}
+        made = [Upload("small"), Upload("big", metadata=said), Upload("told", echo=said)]
+        await r.ledger.commit(Entries([row(upload, upload.held, "boot") for upload in made]))
+        for upload in made:
+            await r.uploads.find(upload.id)
+        assert [upload.id for upload in r.uploads.live()] == ["small"]
 
 
 async def test_a_file_that_cannot_be_removed_is_tried_again_and_told_once(

@@ -96,9 +96,9 @@ async def test_the_file_keeps_rows_as_they_were(
             assert same(found, upload)
     together = await ledger.find_all([upload.id for upload in several], "", [])
     assert sorted(upload.id for upload in together) == sorted(upload.id for upload in several)
-    unfinished = {upload.id for upload, _ in await ledger.unfinished()}
+    unfinished = {one.id: one for one in await ledger.unfinished()}
     wanted = (State.RECEIVING, State.FINALIZING)
-    assert unfinished == {upload.id for upload in several if upload.state in wanted}
+    assert unfinished == {u.id: (u.id, u.state, u.held) for u in several if u.state in wanted}
     await ledger.aclose()
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 
@@ -21,12 +23,13 @@ from tests.crashes import (
 )
 from tests.rings import Killed, Life, Mortal, everything
 from tests.witness import outbox, witness
+from uploadd import ledger as ledger_module
 from uploadd.errors import NoSpace, NotWritable
 from uploadd.ledger import Ledger
 from uploadd.protocol.extents import NOTHING
 from uploadd.protocol.upload import Identity, State, Upload
-from uploadd.recovery import Report, recover
-from uploadd.rows import Entries, row
+from uploadd.recovery import PAGE, Report, recover
+from uploadd.rows import Entries, row, upload_of
 from uploadd.store.contract import Publication
 from uploadd.store.file import FileStore
 
@@ -223,6 +226,41 @@ async def test_on_a_copy_of_the_disk_what_was_intended_is_carried_out(folders: F
     async with medium.opened() as (store, ledger):
         assert (await recover(store, ledger, hooks=witness())).published == ["a"]
         assert medium.files() == {"x": b"data"}
+
+
+async def test_of_however_many_there_are_few_are_in_memory(folders: Folders) -> None:
+    """Clients may have said a lot of each: of those that only go on, nothing is looked at."""
+    medium, said = Medium(next(folders), "memory"), {"said": "\N{GRINNING FACE}" * 3000}
+    async with medium.opened() as (store, ledger):
+        going = [Upload(f"r{n:03}", metadata=said) for n in range(2 * PAGE)]
+        lost = [Upload(f"l{n:03}", metadata=said, held=NOTHING.add(0, 1)) for n in range(PAGE)]
+        begun = [
+            Upload(f"f{n:03}", metadata=said, state=State.FINALIZING) for n in range(2 * PAGE + 1)
+        ]
+        await ledger.commit(Entries([row(u, u.held, "boot") for u in [*going, *lost, *begun]]))
+        del going, lost, begun
+    async with medium.opened() as (store, ledger):
+        with counted() as rows:
+            report = await recover(store, ledger)
+        assert (len(report.unfinished), len(report.lost)) == (4 * PAGE + 1, PAGE)
+        assert max(rows) <= PAGE + 1
+        assert len(rows) == 3 * PAGE + 1
+
+
+@contextmanager
+def counted() -> Iterator[list[int]]:
+    """How many uploads from ledgers were in memory, each time that another came."""
+    rows, alive = list[int](), WeakSet[Upload]()
+
+    def count(values: Sequence[Any]) -> tuple[Upload, str]:
+        found = upload_of(values)
+        alive.add(found[0])
+        rows.append(len(alive))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger_module, "upload_of", count)
+        yield rows
 
 
 # --- what it cannot do ----------------------------------------------------------------------

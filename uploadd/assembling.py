@@ -77,9 +77,8 @@ class Assembling:
         try:
             with self._running:
                 async with trio.open_nursery() as nursery:
-                    for upload in await self._uploads.unfinished():
-                        if parts_of(upload.echo):
-                            await nursery.start(self._keep_on, upload)
+                    for id in await self._uploads.ledger.assembled():
+                        await nursery.start(self._keep_on, await self._uploads.find(id))
                     task_status.started()
                     async for upload, taken in self._receive:
                         await nursery.start(self._keep_on, upload)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from typing import Final
 from weakref import WeakValueDictionary
 
 from uploadd import errors
@@ -18,6 +19,9 @@ from uploadd.protocol.tickets import is_spent
 from uploadd.protocol.upload import GONE, Input, State, Upload, gone
 from uploadd.quota import Quota
 from uploadd.store.contract import Store
+
+AT_ONCE: Final = 512
+"""Ids of stale uploads that are read at a time."""
 
 
 class Endings(Claims):
@@ -41,8 +45,8 @@ class Endings(Claims):
         """Ids of published uploads whose files are being removed, or are already."""
 
     @abstractmethod
-    async def find(self, id: str) -> Upload:
-        """The upload with this id, whatever its state.  Raises NotFound."""
+    async def look_up(self, id: str) -> Upload:
+        """As `Uploads.find`, in passing: it is kept by nobody but the caller."""
 
     async def terminate(self, upload: Upload, what: Input) -> None:
         """End *upload* as its peer wants it, by CANCEL or DELETE.  Hooks may be against it.
@@ -101,6 +105,7 @@ class Endings(Claims):
         self._ending[upload.id] = upload
         self._ended(upload)
         await self.commit.forget(upload)
+        upload.metadata, upload.echo = {}, {}  # it is in memory for a while
         if upload.key is None and key is not None and self._keys.get((owner, key)) is upload:
             del self._keys[owner, key]
 
@@ -125,18 +130,24 @@ class Endings(Claims):
         """Expire what nobody has touched since *before*, in epoch seconds; how many it was."""
         count = 0
         needed = set(self._pins)  # also by what ends in this sweep: those have time until the next
-        for upload in await self.stale(before):
-            needed |= self._pins.keys()
-            if self._is_stale(upload, before) and upload.id not in needed:
-                upload.move(Input.EXPIRE)
-                await self._end(upload)
-                count += 1
+        async with aclosing(self.stale(before)) as found:
+            async for upload in found:
+                needed |= self._pins.keys()
+                if upload.id not in needed:
+                    upload.move(Input.EXPIRE)
+                    await self._end(upload)
+                    count += 1
         return count
 
-    async def stale(self, before: float) -> list[Upload]:
+    async def stale(self, before: float) -> AsyncGenerator[Upload, None]:
         """What nobody has touched since *before*, in epoch seconds, and nobody needs."""
-        found = [await self.find(id) for id in await self.ledger.stale(before)]
-        return [one for one in found if self._is_stale(one, before) and one.id not in self._pins]
+        after = ""
+        while ids := await self.ledger.stale(before, after, AT_ONCE):
+            after = ids[-1]
+            for id in ids:
+                upload = await self.look_up(id)
+                if self._is_stale(upload, before) and id not in self._pins:
+                    yield upload
 
     def _is_stale(self, upload: Upload, before: float) -> bool:
         idle = upload.state is State.RECEIVING and upload.id not in self._claims

@@ -76,13 +76,10 @@ class Expiring:
     async def old(self, terms: Terms) -> list[Old]:
         """What `sweep` would end now, changing nothing but stamps.  Raises StoreError."""
         now = await self._now()
-        found = await self.uploads.stale(now - terms.unfinished)
+        found = [_old(one, now) async for one in self.uploads.stale(now - terms.unfinished)]
         if terms.finished is not None:
-            found += [one async for one in self._finished(now - terms.finished)]
-        return [
-            Old(one.id, one.name or "", one.state.value, one.held.total, now - one.modified)
-            for one in found
-        ]
+            found += [_old(one, now) async for one in self._finished(now - terms.finished)]
+        return found
 
     async def sweep(self, terms: Terms) -> int:
         """End all whose time is over; how many uploads it was.  Raises StoreError."""
@@ -133,6 +130,11 @@ class Expiring:
             for _, id in places:
                 if (stuck := self.stuck.get(id)) is not None and stuck.rests > 0:
                     continue
-                upload = await self.uploads.find(id)
+                upload = await self.uploads.look_up(id)
                 if upload.state is State.PUBLISHED and upload.modified < before:
                     yield upload
+
+
+def _old(upload: Upload, now: float) -> Old:
+    held, age = upload.held.total, now - upload.modified
+    return Old(upload.id, upload.name or "", upload.state.value, held, age)

@@ -28,11 +28,16 @@ from uploadd.database import (
     open_writer,
     sync_folder,
 )
-from uploadd.protocol.upload import Upload
-from uploadd.rows import LOOK, Entries, upload_of, write
+from uploadd.protocol.requests import PARTS
+from uploadd.protocol.upload import State, Upload
+from uploadd.rows import LOOK, UNFINISHED, Begun, Entries, held_of, upload_of, write
 from uploadd.store.contract import MediumFailed
 
 T = TypeVar("T")
+STALE: Final = (
+    f"SELECT id FROM uploads WHERE {UNFINISHED} AND state = 'receiving' AND modified < ? "
+    "AND id > ? ORDER BY id LIMIT ?"
+)
 CHECKPOINT_PAGES: Final = 1000
 """WAL pages (4 KiB) after which a checkpoint is made between two batches."""
 
@@ -196,18 +201,28 @@ class Ledger:
         found = await self.look(lambda db: db.execute(LOOK + where, values).fetchone())
         return upload_of(found)[0] if found else None
 
-    async def unfinished(self) -> list[tuple[Upload, str]]:
-        """Every upload that is receiving or finalizing, with the boot that wrote it."""
+    async def unfinished(self) -> list[Begun]:
+        """Every upload that is receiving or finalizing."""
+        where = f"SELECT id, state, held FROM uploads WHERE {UNFINISHED}"
 
-        where = "state IN ('receiving', 'finalizing')"
-        found = await self.look(lambda db: db.execute(LOOK + where).fetchall())
-        return [upload_of(values) for values in found]
+        def look(db: sqlite3.Connection) -> list[Begun]:
+            rows = db.execute(where)
+            return [Begun(id, State(state), held_of(held)) for id, state, held in rows]
 
-    async def stale(self, before: float) -> list[str]:
-        """Ids of uploads that are receiving and of which nothing was remembered since *before*."""
+        return await self.look(look)
 
-        where = "SELECT id FROM uploads WHERE state = 'receiving' AND modified < ?"
-        found = await self.look(lambda db: db.execute(where, (before,)).fetchall())
+    async def assembled(self) -> list[str]:
+        """Ids of unfinished uploads that are made of others."""
+        where = f"SELECT id FROM uploads WHERE {UNFINISHED} AND instr(echo, ?)"
+        found = await self.look(lambda db: db.execute(where, (f'"{PARTS}":',)).fetchall())
+        return [id for (id,) in found]
+
+    async def stale(self, before: float, after: str, most: int) -> list[str]:
+        """Ids of at most *most* uploads that are receiving and of which nothing was remembered
+        since *before*; the next of them come *after* the last.
+        """
+        values = (before, after, most)
+        found = await self.look(lambda db: db.execute(STALE, values).fetchall())
         return [id for (id,) in found]
 
     async def look(self, job: Callable[[sqlite3.Connection], T]) -> T:

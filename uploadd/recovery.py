@@ -1,14 +1,16 @@
 """What happens at start, before the first peer: one way for kill -9 and for power loss.
 
 Every unfinished upload is cut back to what the ledger says it holds; what was being published
-is rolled forward.  It can be killed anywhere and run again.
+is rolled forward, page after page: clients may have said a lot of each.  It can be killed anywhere
+and run again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Final
 
 from uploadd.errors import StoreError
 from uploadd.hooks import Hooks
@@ -18,6 +20,9 @@ from uploadd.protocol.upload import Input, Published, State, Upload
 from uploadd.rows import Entries, row
 from uploadd.store.contract import Publication, Store
 
+PAGE: Final = 64
+"""Uploads whose rows are in memory at a time."""
+
 
 @dataclass(slots=True)
 class Report:
@@ -26,6 +31,11 @@ class Report:
     unfinished: list[str] = field(default_factory=list)
     published: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+
+    def enter(self, upload: Upload) -> None:
+        """*upload* stands so now."""
+        found = {State.PUBLISHED: self.published, State.LOST: self.lost}
+        found.get(upload.state, self.unfinished).append(upload.id)
 
 
 async def recover(
@@ -40,36 +50,42 @@ async def recover(
     Nothing that was acknowledged is given up, unless the medium has lost it: then the upload is
     lost for good (410), never shorter.  *hooks* will be told.
     """
-    report, entries = Report(), Entries()
-    uploads = {upload.id: upload for upload, _ in await ledger.unfinished()}
-    lost = await store.recover({upload.id: upload.held for upload in uploads.values()})
-    intended = {
-        u.id: u for u in uploads.values() if u.state is State.FINALIZING and u.id not in lost
-    }
+    report, changing = Report(), list[str]()
+    begun = await ledger.unfinished()
+    lost = await store.recover({one.id: one.held for one in begun})
+    for one in begun:
+        changes = one.state is State.FINALIZING or one.id in lost
+        (changing if changes else report.unfinished).append(one.id)
+    for start in range(0, len(changing), PAGE):
+        uploads = await ledger.find_all(changing[start : start + PAGE], "", [])
+        await _settle(store, uploads, lost)
+        entries = Entries()
+        for upload in uploads:
+            if upload.state is State.LOST:
+                upload.modified = now()
+            entries.rows.append(row(upload, upload.held, ledger.boot))
+            entries.note(upload, now())
+            if hooks is not None:
+                entries.events += hooks.events(upload, ended=upload.state is not State.RECEIVING)
+            report.enter(upload)
+        await ledger.commit(entries)
+        await store.remove([one.id for one in uploads if one.state is not State.RECEIVING])
+        del uploads, entries  # before the next
+    return report
+
+
+async def _settle(store: Store, uploads: list[Upload], lost: Collection[str]) -> None:
+    """Find out what has become of *uploads*, which are lost or were being published."""
+    intended = [upload for upload in uploads if upload.id not in lost]
     outcome = await store.settle(
-        [Publication(u.id, u.intent or u.id) for u in intended.values()],
-        {u.id: u.identity for u in intended.values() if u.identity is not None and not u.held},
+        [Publication(u.id, u.intent or u.id) for u in intended],
+        {u.id: u.identity for u in intended if u.identity is not None and not u.held},
     )
-    for upload in uploads.values():
+    for upload in uploads:
         if upload.id in lost:
             _lose(upload)
-        elif upload.id in intended:
-            _roll(upload, outcome[upload.id])
         else:
-            report.unfinished.append(upload.id)
-            continue
-        if upload.state is State.LOST:
-            upload.modified = now()
-        entries.rows.append(row(upload, upload.held, ledger.boot))
-        entries.note(upload, now())
-        if hooks is not None:
-            entries.events += hooks.events(upload, ended=upload.state is not State.RECEIVING)
-        where = report.published if upload.state is State.PUBLISHED else report.unfinished
-        (report.lost if upload.state is State.LOST else where).append(upload.id)
-    if entries:
-        await ledger.commit(entries)
-    await store.remove([*report.published, *report.lost])
-    return report
+            _roll(upload, outcome[upload.id])
 
 
 def _roll(upload: Upload, found: Published | StoreError | None) -> None:

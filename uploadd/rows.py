@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -70,6 +70,14 @@ def notice(upload: Upload, now: float) -> Notice:
     return Notice(f"{upload.id}.{told}", upload.id, told, now, name, upload.length, url)
 
 
+class Begun(NamedTuple):
+    """What the ledger says of an unfinished upload, but for what its client said of it."""
+
+    id: str
+    state: State
+    held: Extents
+
+
 SCHEMA_VERSION: Final = 6
 _NOTICES: Final = """
 CREATE TABLE notices (
@@ -112,6 +120,8 @@ CREATE TABLE sums (
 ) STRICT, WITHOUT ROWID;
 """
 
+UNFINISHED: Final = "state IN ('receiving', 'finalizing')"
+"""As the index has it that finds them."""
 PUBLISHED: Final = "state = 'published'"
 ENDED: Final = "state IN ('cancelled', 'deleted', 'expired', 'failed', 'lost')"
 """Gone: what `GONE` has, as the index that finds the old ones has it."""

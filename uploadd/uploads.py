@@ -41,6 +41,8 @@ ROOM_AGE: Final = 1.0
 """Seconds for which the free space that was read counts as known."""
 RECENT: Final = 1024
 """Uploads that were asked for and are kept in memory, so that they need not be looked up again."""
+SAID: Final = 2048
+"""Letters that may have been said of each of them."""
 
 
 class Uploads(Endings):
@@ -153,10 +155,16 @@ class Uploads(Endings):
         """The upload with this id, whatever its state.  Raises NotFound."""
         upload = self._live.get(id)
         if upload is None:
-            upload = self._adopt(await self.ledger.find(id))
-            if upload is None:
-                raise errors.NotFound(f"there is no upload {id}")
-            self._recent.append(upload)
+            upload = await self.look_up(id)
+            if said_of(upload) <= SAID:
+                self._recent.append(upload)
+        return upload
+
+    async def look_up(self, id: str) -> Upload:
+        """As `find`, in passing: it is kept by nobody but the caller."""
+        upload = self._live.get(id) or self._adopt(await self.ledger.find(id))
+        if upload is None:
+            raise errors.NotFound(f"there is no upload {id}")
         return upload
 
     async def find_key(self, owner: str, key: str) -> Upload | None:
@@ -182,11 +190,6 @@ class Uploads(Endings):
             return live
         found = await self.ledger.find_all(ids, owner, keys)
         return live + [self._adopt(upload) or upload for upload in found]
-
-    async def unfinished(self) -> list[Upload]:
-        """Every upload that the ledger knows as unfinished."""
-        found = [self._adopt(upload) for upload, _ in await self.ledger.unfinished()]
-        return [upload for upload in found if upload is not None]
 
     def live(self) -> list[Upload]:
         """The uploads that somebody has in hand."""
@@ -278,3 +281,8 @@ class Uploads(Endings):
     async def _compute(self, upload: Upload, place: Published, length: int) -> None:
         async with opened(self.store, place, length) as fd:
             upload.digest = await self.digests.read(fd, length)
+
+
+def said_of(upload: Upload) -> int:
+    """How many letters its client said of *upload*."""
+    return sum(len(a) + len(b) for said in (upload.metadata, upload.echo) for a, b in said.items())

@@ -140,9 +140,9 @@ async def _judge(dir: str, told: dict[str, Told]) -> tuple[Verdict, list[str]]:
         uploads = {id: await ledger.find(id) for id in told}
         for id, one in told.items():
             _judge_one(dir, one, uploads[id], id, verdict)
-        for upload, _ in await ledger.unfinished():
-            if upload.id not in told:
-                verdict.problems.append(f"{upload.id}: nobody began it")
+        for one in await ledger.unfinished():
+            if one.id not in told:
+                verdict.problems.append(f"{one.id}: nobody began it")
         events = [(event.upload, event.kind) for event in await outbox(ledger)]
         _judge_events(uploads, events, verdict)
         _judge_folder(dir, uploads, verdict)

@@ -20,8 +20,7 @@ from uploadd.commit import Commit
 from uploadd.ledger import Ledger
 from uploadd.outbox import Line, lines
 from uploadd.protocol.frames import Refusal
-from uploadd.protocol.upload import State, Upload
-from uploadd.rows import LOOK, SCHEMA, Entries, upload_of, write
+from uploadd.rows import LOOK, SCHEMA, Entries, write
 from uploadd.serve.gate import Closed
 from uploadd.serve.rules import Rules
 from uploadd.serve.ws import Farewell, Session
@@ -44,7 +43,7 @@ def virtual(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
     return run
 
 
-class MemoryLedger:
+class MemoryLedger(Ledger):
     """What `Uploads` and `Commit` ask of a ledger: SQLite in memory, without a thread."""
 
     boot = "this boot"
@@ -68,18 +67,6 @@ class MemoryLedger:
         await trio.lowlevel.checkpoint()
         write(self.db, entries)
 
-    async def find(self, id: str) -> Upload | None:
-        return await self._one("id = ?", id)
-
-    async def find_key(self, owner: str, key: str) -> Upload | None:
-        return await self._one("owner = ? AND key = ?", owner, key)
-
-    find_all = Ledger.find_all
-
-    async def _one(self, where: str, *values: str) -> Upload | None:
-        found = await self.look(lambda db: db.execute(LOOK + where, values).fetchone())
-        return upload_of(found)[0] if found else None
-
     async def look(self, job: Callable[[sqlite3.Connection], Any]) -> Any:
         self.looks += 1
         for _ in range(10):  # others get on meanwhile
@@ -88,14 +75,6 @@ class MemoryLedger:
 
     async def change(self, job: Callable[[sqlite3.Connection], Any]) -> Any:
         return await self.look(job)
-
-    async def unfinished(self) -> list[tuple[Upload, str]]:
-        await trio.lowlevel.checkpoint()
-        known = [upload_of(row) for row in self.rows.values()]
-        return [one for one in known if one[0].state in (State.RECEIVING, State.FINALIZING)]
-
-    async def stale(self, before: float) -> list[str]:
-        return [u.id for u, _ in await self.unfinished() if u.modified < before]
 
 
 class Store(MemoryStore):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.rings import rings
 from tests.serve.desk import virtual
 from tests.serve.test_connection import House, open_house
 from tests.serve.test_resumable import CHUNK, created, id_of, patch, tus
@@ -163,6 +166,22 @@ async def test_a_daemon_that_stops_ends_what_is_put_together_before_it_drains(
         await wait_all_tasks_blocked()
         assert house.desk.store.published(id_of(target)) == b"abc"
         await again.stop()
+
+
+@virtual
+async def test_a_daemon_that_starts_has_in_memory_what_it_puts_together_and_nothing_else() -> None:
+    """Whatever else has begun, and whatever its client says of it."""
+    async with open_house() as house:
+        said = b"Upload-Metadata: x " + b64encode(b'"parts":"')
+        for _ in range(3):
+            await created(house, b"Upload-Length: 3", said)
+        one = await part(house)
+        target = await final(house, one)
+        await house.assembling.stop()
+        async with rings(None, house.desk.store, house.desk.ledger, closing=False) as r:
+            await r.nursery.start(assembling.Assembling(r.uploads).run)
+            await wait_all_tasks_blocked()
+            assert set(r.uploads._live) == {id_of(target), id_of(one)}
 
 
 @virtual
