@@ -130,8 +130,9 @@ class Uploads(Endings):
     ) -> Upload:
         """A new upload, in memory: it has a row from its first commit on (see `Commit.enrol`).
 
-        Raises OverQuota.
+        Raises BadRequest for a name that is too long, OverQuota.
         """
+        names.check(name)
         upload = Upload(
             id=next(self._ids),
             name=name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +18,7 @@ from tests.strategies import chunked
 from tests.wire import head
 from uploadd.budget import MIN_CHUNK
 from uploadd.protocol.form import Event, Form
+from uploadd.protocol.names import MAX_NAME
 from uploadd.protocol.upload import AHEAD_OF_WRITTEN
 from uploadd.serve.form import RECEIVE
 
@@ -90,6 +92,37 @@ async def test_a_coded_body_is_refused_on_every_way() -> None:
                 while b"HTTP/1.1 2" not in data and b"HTTP/1.1 4" not in data:
                     data += await caller.stream.receive_some(9999)
                 assert (b"HTTP/1.1 415 " in data) is (coding != b"identity"), said
+
+
+@pytest.mark.parametrize(("size", "status"), [(MAX_NAME, 2), (MAX_NAME + 1, 4)])
+@virtual
+async def test_a_name_that_no_file_can_have_is_refused_on_every_way(size: int, status: int) -> None:
+    """It would be told in every list; nothing of it is kept."""
+    name = "n" * size
+    disposition = f'Content-Disposition: attachment; filename="{name}"'.encode()
+    filename = b"Upload-Metadata: filename " + base64.b64encode(name.encode())
+    chunk = b"Content-Type: application/offset+octet-stream"
+    draft = (b"Upload-Draft-Interop-Version: 8", b"Upload-Complete: ?1")
+    spoken = (b"Tus-Resumable: 1.0.0", b"Upload-Length: 3")
+    async with open_house() as house:
+        for said in (
+            put(b"/" + name.encode(), b"abc"),
+            put(b"/files/", b"abc", disposition, *draft).replace(b"PUT", b"POST", 1),
+            put(b"/files/", b"abc", filename, *spoken, chunk).replace(b"PUT", b"POST", 1),
+            form(part(b"abc", "f", name)),
+        ):
+            caller = house.call()
+            await caller.say(said)
+            answer = await caller.answer()
+            while answer.status < 200:
+                answer = await caller.answer()
+            assert answer.status // 100 == status, said
+            if status == 4:
+                assert (answer.status, answer.code) == (400, "bad-request")
+        peer = await house.desk.greeted()
+        await peer.begin(name=name)
+        assert (await peer.hear())["type"] == ("ready" if status == 2 else "error")
+        assert nothing_is_left(house) is (status == 4)
 
 
 # --- raw PUT ----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from uploadd.client.command import DEFAULT_URL, UsageError
 from uploadd.client.order import Order
 from uploadd.client.patterns import Patterns
 from uploadd.client.selection import STDIN
-from uploadd.protocol.wsmessages import MAX_NAME
+from uploadd.protocol.names import MAX_NAME
 
 T = TypeVar("T")
 

@@ -127,7 +127,7 @@ def disposition_name(text: str) -> str | None:
     if given is None:
         return None
     name = _extended(given.get("filename*", "")) or given.get("filename")
-    return name if name and len(name.encode("utf-8", "replace")) <= MAX_VALUE else None
+    return name or None
 
 
 def _parameters(text: str) -> dict[str, str] | None:

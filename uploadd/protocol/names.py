@@ -13,6 +13,10 @@ from itertools import islice
 from string import Formatter
 from typing import Final
 
+from uploadd.errors import BadRequest
+
+MAX_NAME: Final = 1024
+"""Of what a client calls a file, in UTF-8: four times NAME_MAX.  It is told in every list."""
 MAX_BYTES: Final = 200
 """Of UTF-8; leaves room below the 255 of the file systems for ``-99`` or an id."""
 CLASHES: Final = 100
@@ -31,6 +35,12 @@ _ESCAPED = re.compile(r"(?i)%(?=[01][0-9a-f]|2[ef]|5c|7f)")
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,198}[A-Za-z0-9_-])?")
+
+
+def check(name: str | None) -> None:
+    """Raises BadRequest for a name that is no file's: no system has longer ones."""
+    if name is not None and (size := len(name.encode("utf-8", "replace"))) > MAX_NAME:
+        raise BadRequest(f"the name of a file has at most {MAX_NAME} bytes, not {size}")
 
 
 def sanitise(name: str | None, fallback: str) -> str:

@@ -14,13 +14,13 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from uploadd.protocol.names import MAX_NAME
 from uploadd.protocol.wsdigest import DIGEST_SIZES as DIGEST_SIZES
 from uploadd.protocol.wsdigest import Digest as Digest
 
 MAX_TEXT: Final = 8 * 1024  # bytes of UTF-8; a message is a sentence, not a payload
 MAX_INTEGER: Final = 2**53 - 1  # what a JavaScript number can hold
 MAX_CLIENT_REF: Final = 2**31 - 1  # the others belong to the server
-MAX_NAME: Final = 1024  # bytes; four times NAME_MAX
 
 # RFC 6455 7.4.1, and ours from 4400 (WebSocket close codes of applications are 4000-4999)
 PROTOCOL_ERROR: Final = 1002

@@ -124,7 +124,7 @@ def _check(session: Voice, begin: Begin) -> None:
 def create(session: Voice, begin: Begin, wanted: Draft) -> Upload:
     """The upload that is *wanted* by *begin*; right after `find`, so that the key is free.
 
-    Raises what `Access.check` raises, TooLarge, TypeNotAllowed, OverQuota.
+    Raises what `Access.check` raises, TooLarge, TypeNotAllowed, BadRequest, OverQuota.
     """
     _check(session, begin)
     who, key = session.who, key_of(begin, session.who)
