@@ -109,6 +109,12 @@ class Link(Struct):
     expires: Annotated[float, Meta(description="seconds since 1970")]
 
 
+FIELDS: Final[tuple[Field, ...]] = (
+    ("Content-Type", "application/json"),
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+"""Of every document."""
 COME_BACK: Final[Field] = ("Retry-After", "1")
 """What goes with an answer that came before its time because the daemon stops."""
 MAX_BODY: Final = 64 * 1024
@@ -147,12 +153,7 @@ def noticed(notice: Notice, *, read: bool) -> Noticed:
 
 def told(document: Any, status: int = 200) -> tuple[int, list[Field], bytes]:
     """Status, fields and body of *document*."""
-    fields = [
-        ("Content-Type", "application/json"),
-        ("Cache-Control", "no-store"),
-        ("X-Content-Type-Options", "nosniff"),
-    ]
-    return status, fields, msgspec.json.encode(document) + b"\n"
+    return status, [*FIELDS], msgspec.json.encode(document) + b"\n"
 
 
 def done() -> tuple[int, list[Field], bytes]:

@@ -68,6 +68,23 @@ _CLIENT: Final = (
     _field("X-Client-Id", "who asks; at least 22 random characters to own something", _NAME),
     _query("client_id", _NAME, "the same, where no field can be set (EventSource)"),
 )
+_PAGE: Final = (
+    _query(
+        "limit",
+        {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": questions.MAX_PAGE,
+            "default": questions.PAGE,
+        },
+        "at most so many",
+    ),
+    _query(
+        "cursor",
+        {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"},
+        "`next` of the page before",
+    ),
+)
 _WHOSE: Final = _query("of", _choice("mine", "all"), "whose uploads; all if not said")
 _WAITING: Final = (
     _query(
@@ -140,30 +157,16 @@ OPERATIONS: Final = (
                 "those in one of these states (with commas); all that are not gone if not said",
             ),
             _query("name", {"type": "string"}, "those whose name holds this, in any case"),
-            _query(
-                "limit",
-                {
-                    "type": "integer",
-                    "minimum": 1,
-                    "maximum": questions.MAX_PAGE,
-                    "default": questions.PAGE,
-                },
-                "at most so many",
-            ),
-            _query(
-                "cursor",
-                {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"},
-                "`next` of the page before",
-            ),
+            *_PAGE,
             *_CLIENT,
         ),
         (Answer(200, "one page", "Listed"),),
     ),
     Operation(
         *("GET", "/api/uploads/active", "active"),
-        "The uploads that somebody sends now.",
-        (_WHOSE, *_CLIENT),
-        (Answer(200, "all of them on one page", "Listed"),),
+        "The uploads that somebody sends now, newest first, page by page.",
+        (_WHOSE, *_PAGE, *_CLIENT),
+        (Answer(200, "one page", "Listed"),),
     ),
     Operation(
         *("GET", "/api/events", "events"),

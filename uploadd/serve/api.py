@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import heapq
+from math import inf
+
 import trio
 
 from uploadd import errors
+from uploadd.archive import Page
 from uploadd.auth import Operation, Who, is_of
 from uploadd.protocol import api, openapi, questions
-from uploadd.protocol.api import Listed, Notices, Shown
+from uploadd.protocol.api import Notices, Shown
 from uploadd.protocol.heads import Head
 from uploadd.protocol.origins import check_page
 from uploadd.protocol.questions import Listing, Query, Waiting
 from uploadd.protocol.routes import Conversation, Route
 from uploadd.protocol.upload import State, Upload
+from uploadd.serve import listing
 from uploadd.serve.events import Events
 from uploadd.serve.exchange import Exchange
 from uploadd.serve.linking import make_link
@@ -123,18 +128,28 @@ class Api:
     async def _list(self, exchange: Exchange, asked: Listing) -> None:
         who = exchange.who
         self._permit(asked, who)
-        found, last = await self._uploads.page(asked, who.owner if asked.mine else None)
-        shown = [self._shown(upload, who) for upload in found]
-        next = None if last is None else questions.cursor(*last)
-        listed = [one for one in shown if one.state in asked.states]
-        await exchange.answer(*api.told(Listed(listed, next)))
+
+        async def look(asked: Listing) -> Page:
+            return await self._uploads.page(asked, who.owner if asked.mine else None)
+
+        await listing.answer(exchange, asked, look, lambda upload: self._shown(upload, who))
 
     async def _active(self, exchange: Exchange, asked: Listing) -> None:
         who = exchange.who
         self._permit(asked, who)
-        found = [u for u in self._uploads.watch.moving() if not asked.mine or is_of(u, who)]
-        found.sort(key=lambda upload: upload.created, reverse=True)
-        await exchange.answer(*api.told(Listed([self._shown(upload, who) for upload in found])))
+
+        async def look(asked: Listing) -> Page:
+            await trio.lowlevel.checkpoint()
+            before = asked.before or (inf, "")
+            moving = (u for u in self._uploads.watch.moving() if listing.place(u) < before)
+            found = heapq.nlargest(
+                asked.limit,
+                (upload for upload in moving if not asked.mine or is_of(upload, who)),
+                listing.place,
+            )
+            return Page(found, listing.place(found[-1]) if len(found) == asked.limit else None)
+
+        await listing.answer(exchange, asked, look, lambda upload: self._shown(upload, who))
 
     # --- how things ended -------------------------------------------------------------------------
 
