@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
 
 from uploadd import archive as module
 from uploadd.archive import Archive
 from uploadd.auth import anonymous
-from uploadd.errors import NoSpace, StoreError
+from uploadd.errors import NoSpace, StoreError, TooMany
 from uploadd.ledger import Ledger
 from uploadd.protocol.extents import Extents
 from uploadd.protocol.questions import Listing
@@ -64,6 +68,7 @@ async def pages(archive: Archive, asked: Listing, owner: str | None = None) -> l
     states=st.frozensets(st.sampled_from(list(Seen)), min_size=1),
     limit=st.integers(1, 7),
     scan=st.integers(1, 9),
+    said=st.integers(0, 99),
     mine=st.booleans(),
 )
 @settings(max_examples=100, deadline=None)
@@ -73,13 +78,18 @@ def test_pages_hold_everything_that_was_asked_for_once_and_in_order(
     states: frozenset[Seen],
     limit: int,
     scan: int,
+    said: int,
     mine: bool,
 ) -> None:
-    """Also where many were created at one moment, and where a page may look at few rows only."""
+    """Also where many were created at one moment, where a page may look at few rows only, and where
+    clients have said more of them than there is room for.
+    """
     made = [
         Upload(f"u{n:02}", created=float(created), state=state, owner=owner, name=f"N{n % 3}")
         for n, (created, state, owner) in enumerate(uploads)
     ]
+    for upload in made:
+        upload.metadata = {"name": upload.name * 5}
 
     async def run() -> list[list[str]]:
         ledger = Ledger(str(tmp_path_factory.mktemp("ledger") / "ledger.db"), durable=False)
@@ -89,11 +99,10 @@ def test_pages_hold_everything_that_was_asked_for_once_and_in_order(
         await ledger.aclose()
         return found
 
-    kept, module.SCAN = module.SCAN, scan  # type: ignore[misc]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SCAN", scan)
+        patch.setattr(module, "SAID", said)
         found = trio.run(run)
-    finally:
-        module.SCAN = kept  # type: ignore[misc]
     from_ledger = {state for word in states for state in module.KEPT_AS[word]}
     wanted = [
         upload
@@ -103,7 +112,79 @@ def test_pages_hold_everything_that_was_asked_for_once_and_in_order(
         and (not mine or upload.owner == MINE)
     ]
     assert [id for page in found for id in page] == [upload.id for upload in wanted]
-    assert all(len(page) <= limit for page in found)
+    assert all(len(page) <= min(limit, said // len('{"name":"N1N1N1N1N1"}') + 1) for page in found)
+
+
+@contextmanager
+def long_search() -> Iterator[threading.Event]:
+    """Every search for a name lasts until the event is set."""
+    gate = threading.Event()
+
+    def folded(name: str | None) -> str:
+        gate.wait()
+        return (name or "").casefold()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_folded", folded)
+        try:
+            yield gate
+        finally:
+            gate.set()
+
+
+async def test_whoever_looks_up_an_upload_waits_for_no_search(tmp_path: Path) -> None:
+    """Nor does a commit; the search finds what it should all the same."""
+    ledger = Ledger(str(tmp_path / "ledger.db"), durable=False)
+    await ledger.commit(entries(published("u", name="Name", key="k")))
+    found: list[list[list[str]]] = []
+
+    async def search() -> None:
+        found.append(await pages(Archive(ledger), EVERYTHING._replace(name="name")))
+
+    async with trio.open_nursery() as nursery:
+        with long_search(), trio.fail_after(20):
+            nursery.start_soon(search)
+            await wait_all_tasks_blocked()
+            assert await ledger.find("u") is not None
+            assert await ledger.find_key("", "k") is not None
+            await ledger.commit(entries(Upload("v")))
+            assert found == []
+    assert found == [[["u"]]]
+    await ledger.aclose()
+
+
+async def test_searches_are_bounded_and_lists_without_a_name_are_not(tmp_path: Path) -> None:
+    """One more is told to come back; and can, when another has ended."""
+    ledger = Ledger(str(tmp_path / "ledger.db"), durable=False)
+    await ledger.commit(entries(published("u", name="Name")))
+    archive, named = Archive(ledger), EVERYTHING._replace(name="name")
+    async with trio.open_nursery() as nursery:
+        with long_search():
+            for _ in range(module.SEARCHES):
+                nursery.start_soon(archive.page, named, None)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(archive.page, EVERYTHING, None)
+            await wait_all_tasks_blocked()
+            with pytest.raises(TooMany, match="16 searches"):
+                await archive.page(named, None)
+    assert len((await archive.page(named, None)).uploads) == 1
+    await ledger.aclose()
+
+
+async def test_what_was_read_is_written_once(tmp_path: Path) -> None:
+    """Saying it again writes nothing, however many ids are named however often."""
+    ledger = Ledger(str(tmp_path / "ledger.db"), durable=False)
+    archive = Archive(ledger)
+    await ledger.commit(entries(*(published(f"u{n}", owner=MINE) for n in range(3))))
+    await ledger.commit(entries(published("other", owner=OTHER)))
+    changes = ledger._writer.total_changes
+    await archive.read(MINE, ["u1.published", "other.published", "none"] * 500)
+    assert ledger._writer.total_changes == changes + 1
+    for _ in range(2):
+        await archive.read(MINE, None)
+        assert ledger._writer.total_changes == changes + 3
+    assert len(await archive.notices(OTHER, unread=True)) == 1
+    await ledger.aclose()
 
 
 async def test_what_unfinished_uploads_hold_is_counted(tmp_path: Path) -> None:

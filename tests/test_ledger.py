@@ -15,6 +15,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
 
 from tests.witness import outbox
 from uploadd import ledger as module
@@ -187,6 +188,31 @@ async def test_the_log_is_folded_into_the_file_when_it_has_grown_and_not_each_ti
     assert 1 <= len(shrunk) <= 20
     assert max(sizes) <= 60 * 4200
     assert len(await ledger.unfinished()) == 60
+
+
+async def test_a_commit_waits_for_one_change_at_most(ledger: Ledger) -> None:
+    """However many want to change what no upload depends on."""
+    done, begun, gate = list[str](), threading.Event(), threading.Event()
+
+    def job(db: sqlite3.Connection) -> None:
+        begun.set()
+        gate.wait()
+        db.execute("DELETE FROM clocks")
+
+    ledger._writer.set_trace_callback(done.append)
+    async with trio.open_nursery() as nursery:
+        for _ in range(9):
+            nursery.start_soon(ledger.change, job)
+        await trio.to_thread.run_sync(begun.wait)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(ledger.commit, rows(Upload("a")))
+        await wait_all_tasks_blocked()
+        gate.set()
+    verbs = [statement.split()[0] for statement in done]
+    assert [verb for verb in verbs if verb in ("DELETE", "INSERT")] == [
+        *("DELETE", "INSERT"),
+        *["DELETE"] * 8,
+    ]
 
 
 # --- a full disk ----------------------------------------------------------------------------

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from uploadd import errors
 from uploadd.ledger import Ledger
 from uploadd.protocol.questions import Listing
 from uploadd.protocol.seen import KEPT_AS
 from uploadd.protocol.upload import Upload
 from uploadd.protocol.wsmessages import Notice
 from uploadd.quota import Taken
-from uploadd.rows import COLUMNS, ENDED, PUBLISHED, held_of, upload_of
+from uploadd.rows import COLUMNS, ENDED, LOOK, PUBLISHED, UNFINISHED, held_of, upload_of
 
-SCAN: Final = 10_000
+SCAN: Final = 2000
 """Rows that one page looks at: a name that is nowhere must not hold up everybody else."""
+SAID: Final = 1 << 18
+"""Letters that clients have said of the uploads of one page, beyond which it ends."""
+SEARCHES: Final = 16
+"""Searches for a name at a time; the others are refused at once."""
+COUNTED: Final = 10_000
+"""Unfinished uploads that are counted when somebody asks how many there are."""
 
 FINISHED: Final = (
     f"SELECT modified, id FROM uploads WHERE {PUBLISHED} AND modified < ? "
@@ -23,6 +31,8 @@ FINISHED: Final = (
 )
 GONE_ONES: Final = f"SELECT id FROM uploads WHERE {ENDED} AND modified < ? AND key IS NULL LIMIT ?"
 _PLACE: Final = "(created, id) < (?, ?)"
+_CALLED: Final = " AND instr(folded(name), ?) > 0"
+_SAID: Final = COLUMNS.index("metadata"), COLUMNS.index("echo")
 _ORDER: Final = "ORDER BY created DESC, id DESC"
 _NOTICE: Final = "n.notice, n.upload, n.state, n.created, n.name, n.length, n.url, n.read"
 _STANDS: Final = (
@@ -53,30 +63,31 @@ class Archive:
     """Lists and notices of one *ledger*.  Everything raises StoreError."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self._ledger, self._searches = ledger, 0
 
     async def page(self, asked: Listing, owner: str | None) -> Page:
         """The next page of what *owner* has begun, or (None) everybody has.
 
         It may be shorter than was asked for, even empty, while more follow.  What is being
-        received and what is being stored look alike here.
+        received and what is being stored look alike here.  Raises TooMany, for a name.
         """
         states = sorted({state.value for word in asked.states for state in KEPT_AS[word]})
         place = asked.before or (float("inf"), "")
         whose, owners = ("", ()) if owner is None else ("owner = ? AND ", (owner,))
+        called, name = ("", ()) if not asked.name else (_CALLED, (asked.name.casefold(),))
 
-        def look(db: sqlite3.Connection) -> tuple[list[Any], tuple[float, str] | None]:
+        def look(db: sqlite3.Connection) -> tuple[list[Any], Place | None]:
             db.create_function("folded", 1, _folded, deterministic=True)
-            rows = db.execute(
-                f"SELECT {', '.join(COLUMNS)} FROM (SELECT * FROM uploads "
+            found = db.execute(
+                "SELECT created, id FROM (SELECT created, id, state, name FROM uploads "
                 f"WHERE {whose}{_PLACE} {_ORDER} LIMIT {SCAN}) "
-                f"WHERE state IN ({', '.join('?' * len(states))}) "
-                "AND instr(folded(name), ?) > 0 LIMIT ?",  # in the order of what is looked at
-                (*owners, *place, *states, asked.name.casefold(), asked.limit),
+                f"WHERE state IN ({', '.join('?' * len(states))}){called} "
+                "LIMIT ?",  # in the order of what is looked at
+                (*owners, *place, *states, *name, asked.limit),
             ).fetchall()
-            if len(rows) == asked.limit:
-                created, id = COLUMNS.index("created"), COLUMNS.index("id")
-                return rows, (rows[-1][created], rows[-1][id])
+            rows, last = _rows(db, found)
+            if last is not None or len(found) == asked.limit:
+                return rows, last or found[-1]
             scanned = db.execute(
                 f"SELECT created, id FROM uploads WHERE {whose}{_PLACE} {_ORDER} "
                 f"LIMIT 1 OFFSET {SCAN - 1}",
@@ -84,17 +95,29 @@ class Archive:
             ).fetchone()
             return rows, scanned
 
-        rows, last = await self._ledger.look(look)
+        with self._searching() if asked.name else nullcontext():
+            rows, last = await self._ledger.browse(look)
         return Page([upload_of(row)[0] for row in rows], last)
 
+    @contextmanager
+    def _searching(self) -> Iterator[None]:
+        """A place among those who search.  Raises TooMany."""
+        if self._searches >= SEARCHES:
+            raise errors.TooMany(
+                f"{self._searches} searches for a name run already",
+                hint="try again in a moment, or list without a name",
+            )
+        self._searches += 1
+        try:
+            yield
+        finally:
+            self._searches -= 1
+
     async def unfinished(self) -> tuple[int, int]:
-        """How many uploads are unfinished, and the bytes that they hold; of the first `SCAN`."""
-
-        def look(db: sqlite3.Connection) -> list[tuple[str]]:
-            states = "state IN ('receiving', 'finalizing')"
-            return db.execute(f"SELECT held FROM uploads WHERE {states} LIMIT {SCAN}").fetchall()
-
-        held = [held_of(text).total for (text,) in await self._ledger.look(look)]
+        """How many uploads are unfinished, and the bytes that they hold; of the first `COUNTED`."""
+        order = f"SELECT held FROM uploads WHERE {UNFINISHED} LIMIT {COUNTED}"
+        found = await self._ledger.browse(lambda db: db.execute(order).fetchall())
+        held = [held_of(text).total for (text,) in found]
         return len(held), sum(held)
 
     async def taken(self) -> list[Taken]:
@@ -102,8 +125,7 @@ class Archive:
 
         def look(db: sqlite3.Connection) -> list[Taken]:
             unfinished = db.execute(
-                "SELECT owner, length, held, id FROM uploads "
-                "WHERE state IN ('receiving', 'finalizing')"
+                f"SELECT owner, length, held, id FROM uploads WHERE {UNFINISHED}"
             ).fetchall()
             complete = db.execute(
                 "SELECT owner, SUM(length), COUNT(*) FROM uploads "
@@ -117,14 +139,14 @@ class Archive:
                 *(Taken(owner, total or 0, None, count) for owner, total, count in complete),
             ]
 
-        return await self._ledger.look(look)
+        return await self._ledger.browse(look)
 
     async def finished(self, before: float, after: Place, most: int) -> list[Place]:
         """At most *most* uploads that were published before that moment, oldest first; the next
         of them come *after* the last.
         """
         values = (before, *after, most)
-        rows = await self._ledger.look(lambda db: db.execute(FINISHED, values).fetchall())
+        rows = await self._ledger.browse(lambda db: db.execute(FINISHED, values).fetchall())
         return [(modified, id) for modified, id in rows]
 
     async def purge(self, before: float, most: int) -> int:
@@ -132,7 +154,7 @@ class Archive:
 
         What a link was for is remembered for good: it is for one upload.
         """
-        ids = await self._ledger.look(lambda db: db.execute(GONE_ONES, (before, most)).fetchall())
+        ids = await self._ledger.browse(lambda db: db.execute(GONE_ONES, (before, most)).fetchall())
 
         def change(db: sqlite3.Connection) -> None:
             db.executemany("DELETE FROM sums WHERE upload = ?", ids)
@@ -148,25 +170,25 @@ class Archive:
             f"SELECT {_NOTICE} FROM notices AS n LEFT JOIN uploads AS u ON u.id = n.upload "
             f"WHERE n.owner = ? AND {_STANDS} AND n.read <= ? ORDER BY n.created DESC"
         )
-        rows = await self._ledger.look(lambda db: db.execute(order, (owner, not unread)).fetchall())
+        rows = await self._ledger.browse(
+            lambda db: db.execute(order, (owner, not unread)).fetchall()
+        )
         return [Kept(Notice(*row[:-1]), bool(row[-1])) for row in rows]
 
     async def read(self, owner: str, notices: Collection[str] | None) -> None:
-        """Note that *owner* has read these *notices*, or (None) all."""
-
-        def change(db: sqlite3.Connection) -> None:
-            order = "UPDATE notices SET read = 1 WHERE owner = ?"
-            if notices is None:
-                db.execute(order, (owner,))
-            else:
-                db.executemany(f"{order} AND notice = ?", [(owner, id) for id in notices])
-
-        await self._ledger.change(change)
+        """Note that *owner* has read these *notices*, or (None) all; if that is news."""
+        unread = "SELECT notice FROM notices WHERE owner = ? AND read = 0"
+        found = await self._ledger.browse(lambda db: db.execute(unread, (owner,)).fetchall())
+        wanted = None if notices is None else frozenset(notices)
+        ids = [(id,) for (id,) in found if wanted is None or id in wanted]
+        if ids:
+            order = "UPDATE notices SET read = 1 WHERE notice = ?"
+            await self._ledger.change(lambda db: db.executemany(order, ids))
 
     async def forget(self, before: float) -> int:
         """Forget the notices from before that moment; how many it was."""
         old = "SELECT 1 FROM notices WHERE created < ? LIMIT 1"
-        if not await self._ledger.look(lambda db: db.execute(old, (before,)).fetchone()):
+        if not await self._ledger.browse(lambda db: db.execute(old, (before,)).fetchone()):
             return 0
 
         def change(db: sqlite3.Connection) -> int:
@@ -178,6 +200,18 @@ class Archive:
 def _reserved(length: int | None, held: str) -> int:
     """Bytes of an unfinished upload: all that it will have, or all that it has."""
     return length if length is not None else int(held.rpartition("-")[2] or 0)
+
+
+def _rows(db: sqlite3.Connection, found: list[Place]) -> tuple[list[Any], Place | None]:
+    """The rows of what was *found*, and where they end if that is too much of them."""
+    rows, said = [], 0
+    for place in found:
+        for row in db.execute(f"{LOOK}id = ?", place[1:]):  # none, if it was forgotten meanwhile
+            rows.append(row)
+            said += sum(len(row[column]) for column in _SAID)
+        if said > SAID:
+            return rows, place
+    return rows, None
 
 
 def _folded(name: str | None) -> str:

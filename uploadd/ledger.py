@@ -1,8 +1,9 @@
 """What is remembered beside the bytes: SQLite, one transaction a batch.
 
-Exactly one read-write connection, used by one thread at a time; a second, read-only one looks
-things up.  In WAL mode with synchronous=FULL a commit is durable when it returns.  The ledger
-keeps a ballast file that is given up when the disk is full, so that deleting still works.
+Exactly one read-write connection, used by one thread at a time; a second, read-only one looks up
+single things, and a third what takes longer.  In WAL mode with synchronous=FULL a commit is durable
+when it returns.  The ledger keeps a ballast file that is given up when the disk is full, so that
+deleting still works.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class Ledger:
 
     def __init__(self, path: str, *, durable: bool = True) -> None:
         self._path, self._ballast = path, path + "-ballast"
-        self._write_limit, self._read_limit = trio.CapacityLimiter(1), trio.CapacityLimiter(1)
+        self._write_limit, self._changing = trio.CapacityLimiter(1), trio.Lock()
+        self._read_limit, self._browse_limit = trio.CapacityLimiter(1), trio.CapacityLimiter(1)
         self.boot = boot_id()
         self._broken: MediumFailed | None = None
         try:
@@ -66,8 +68,9 @@ class Ledger:
 
     def _open(self, *, durable: bool) -> None:
         self._writer = open_writer(self._path, durable=durable)
+        reading = f"file:{quote(self._path)}?mode=ro"
         try:
-            self._reader = connect(f"file:{quote(self._path)}?mode=ro", uri=True)
+            self._reader, self._browser = connect(reading, uri=True), connect(reading, uri=True)
         except sqlite3.Error:
             self._writer.close()
             raise
@@ -132,7 +135,8 @@ class Ledger:
     async def change(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Let *job* change what no upload depends on, in a transaction of its own; what it returns.
 
-        Raises StoreError.  If the medium failed, the next commit says so.
+        However many come, a commit waits for one of them at most.  Raises StoreError.  If the
+        medium failed, the next commit says so.
         """
 
         def change() -> T:
@@ -144,7 +148,8 @@ class Ledger:
                 self._broken = MediumFailed(f"the ledger failed: {error}")
                 raise errors.StoreError(str(self._broken)) from error
 
-        return await self._in_thread(self._write_limit, change)
+        async with self._changing:
+            return await self._in_thread(self._write_limit, change)
 
     def _checkpoint(self, logged: int) -> None:
         """Between batches, when the log has grown: nobody waits for it but the next batch."""
@@ -209,12 +214,12 @@ class Ledger:
             rows = db.execute(where)
             return [Begun(id, State(state), held_of(held)) for id, state, held in rows]
 
-        return await self.look(look)
+        return await self.browse(look)
 
     async def assembled(self) -> list[str]:
         """Ids of unfinished uploads that are made of others."""
         where = f"SELECT id FROM uploads WHERE {UNFINISHED} AND instr(echo, ?)"
-        found = await self.look(lambda db: db.execute(where, (f'"{PARTS}":',)).fetchall())
+        found = await self.browse(lambda db: db.execute(where, (f'"{PARTS}":',)).fetchall())
         return [id for (id,) in found]
 
     async def stale(self, before: float, after: str, most: int) -> list[str]:
@@ -222,21 +227,29 @@ class Ledger:
         since *before*; the next of them come *after* the last.
         """
         values = (before, after, most)
-        found = await self.look(lambda db: db.execute(STALE, values).fetchall())
+        found = await self.browse(lambda db: db.execute(STALE, values).fetchall())
         return [id for (id,) in found]
 
     async def look(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """What *job* finds, on the connection that only reads.  Raises StoreError."""
+        """What *job* finds, on a connection that only reads.  Raises StoreError."""
+        return await self._read(self._read_limit, lambda: job(self._reader))
+
+    async def browse(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """As `look`, for what takes longer: nobody who looks up a single thing waits for it."""
+        return await self._read(self._browse_limit, lambda: job(self._browser))
+
+    async def _read(self, limiter: trio.CapacityLimiter, job: Callable[[], T]) -> T:
         try:
-            return await self._in_thread(self._read_limit, lambda: job(self._reader))
+            return await self._in_thread(limiter, job)
         except sqlite3.Error as error:  # nothing was changed, and the next look may succeed
             raise errors.StoreError(f"the ledger cannot be read: {error}") from error
 
     async def aclose(self) -> None:
-        """Close both connections; the last one folds the log into the file."""
+        """Close all connections; the last one folds the log into the file."""
 
         def close() -> None:
             self._reader.close()
+            self._browser.close()
             self._writer.close()
 
         with trio.CancelScope(shield=True):

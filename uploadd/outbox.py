@@ -71,12 +71,12 @@ class Outbox:
         """All lines, oldest first; only the *dead*, or only the others."""
         where = {None: "true", True: "dead", False: "NOT dead"}[dead]
         order = f"SELECT {_LINE} FROM outbox WHERE {where} ORDER BY place"
-        return [_line(row) for row in await self._ledger.look(lambda db: _all(db, order))]
+        return [_line(row) for row in await self._ledger.browse(lambda db: _all(db, order))]
 
     async def counts(self) -> dict[str, tuple[int, int]]:
         """How many lines wait, and how many are dead letters, by hook."""
         order = "SELECT hook, sum(dead = 0), sum(dead) FROM outbox GROUP BY hook"
-        found = await self._ledger.look(lambda db: _all(db, order))
+        found = await self._ledger.browse(lambda db: _all(db, order))
         return {hook: (waits, dead) for hook, waits, dead in found}
 
     async def settle(self, outcomes: Sequence[Outcome]) -> None:

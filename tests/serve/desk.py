@@ -73,6 +73,8 @@ class MemoryLedger(Ledger):
             await trio.lowlevel.checkpoint()
         return job(self.db)
 
+    browse = look
+
     async def change(self, job: Callable[[sqlite3.Connection], Any]) -> Any:
         return await self.look(job)
 

@@ -14,7 +14,7 @@ import { explain, words } from "./words.js";
 const PAGE = 50;
 const MOST = 500;
 /** Pages asked for at a time: a name may be found on none of them. */
-const TRIES = 20;
+const TRIES = 100;
 /** Ids of deleted files that are remembered: an answer under way may name them still. */
 const DELETED = 1000;
 /** Milliseconds without a key, before it is searched. */
