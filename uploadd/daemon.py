@@ -24,6 +24,7 @@ from uploadd.budget import Budget
 from uploadd.chores import chores
 from uploadd.config import Config, Loaded
 from uploadd.expiring import Expiring
+from uploadd.folder import check_free
 from uploadd.hooks.progress import Progress
 from uploadd.listening import (
     CannotStart,
@@ -39,7 +40,7 @@ from uploadd.listening import (
 )
 from uploadd.measures import Measures
 from uploadd.opened import opened, state_of
-from uploadd.parts import each_of, first_shown, parts, rules, terms
+from uploadd.parts import each_of, first_shown, parts, rules, terms, warn_of_lame
 from uploadd.permissions import Permissions
 from uploadd.reloading import Hangups, Reloading, hearing_hangups
 from uploadd.seeing import Seeing, admin_listeners
@@ -96,6 +97,7 @@ async def _serve(
         _listening(config) as (listeners, admin),
         opened(config, growing) as uploads,
     ):
+        await trio.to_thread.run_sync(warn_of_lame, config)
         local = is_local(listeners)
         budget = Budget(config.limits.memory, config.limits.max_chunk)
         assembling = Assembling(uploads)
@@ -146,13 +148,21 @@ async def _listening(
         log.info("systemd has opened the sockets: server.host and server.port are not used")
         listeners = adopt(_for_peers(handed))
     else:
-        listeners = await listen(config.server.host, config.server.port)
+        listeners = await _listen(config)
     try:
         async with admin_listeners(config.admin.listen, for_operators) as admin:
             yield listeners, admin
     finally:
         for listener in listeners:
             await trio.aclose_forcefully(listener)
+
+
+async def _listen(config: Config) -> list[trio.SocketListener]:
+    try:
+        return await listen(config.server.host, config.server.port)
+    except CannotStart:
+        check_free(config.storage.dir)  # on another port it would not start either
+        raise
 
 
 def _for_peers(handed: Mapping[str, list[socket.socket]]) -> list[socket.socket]:

@@ -38,9 +38,28 @@ def locked(root: str) -> Iterator[None]:
         os.close(fd)
 
 
-def _lock(fd: int, root: str) -> None:
+def check_free(root: str) -> None:
+    """Raises CannotStart while another daemon has the folder *root*; nothing is made."""
+    root = os.path.abspath(root)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fd = os.open(os.path.join(root, STATE, "lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        _have(fd, root, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, root: str) -> None:
+    _have(fd, root, fcntl.LOCK_EX)
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+
+
+def _have(fd: int, root: str, how: int) -> None:
+    try:
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
     except BlockingIOError as error:
         holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
         raise CannotStart(
@@ -49,8 +68,6 @@ def _lock(fd: int, root: str) -> None:
             os.EX_TEMPFAIL,
             setting="storage.dir",
         ) from error
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
 
 def probe(root: str) -> None:
@@ -98,8 +115,7 @@ def not_writable(root: str, error: OSError) -> CannotStart:
     path, user = shlex.quote(root), _user(os.geteuid())
     if error.errno not in _RIGHTS:
         reason = error.strerror or str(error)
-        hint = f"name a folder, without a file called {STATE} in it"
-        return CannotStart(f"cannot write to {root}: {reason}", hint, os.EX_NOPERM)
+        return CannotStart(f"cannot write to {root}: {reason}", _instead(root), os.EX_NOPERM)
     unit = f"\n(or the unit lacks ReadWritePaths={path}: systemctl edit uploadd)"
     if error.errno == errno.EROFS:
         return CannotStart(
@@ -115,6 +131,14 @@ def not_writable(root: str, error: OSError) -> CannotStart:
         os.EX_NOPERM,
         setting="storage.dir",
     )
+
+
+def _instead(root: str) -> str:
+    """What to do where no rights would help."""
+    for place in (*reversed(Path(root).parents), Path(root), Path(root, STATE)):
+        if os.path.lexists(place) and not place.is_dir():
+            return f"name another folder, or move {place} away: it is no folder"
+    return f"name another folder: nothing can be made in {existing(root)}"
 
 
 def _whose(root: str) -> str:

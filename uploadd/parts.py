@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from ipaddress import ip_network
 from typing import Final
@@ -13,7 +13,7 @@ from typing import Final
 from uploadd.auth import Access
 from uploadd.config import Config, ConfigError, Place, Problem
 from uploadd.expiring import Terms
-from uploadd.hooks import Receiver, target_of
+from uploadd.hooks import Receiver, fault, target_of
 from uploadd.listening import CannotStart, Listening
 from uploadd.measures import Each, Measures
 from uploadd.permissions import Permissions
@@ -27,6 +27,7 @@ from uploadd.serve.rules import Rules
 from uploadd.tls import Encryption, NoCertificate, Shown, shown_of
 from uploadd.uploads import Uploads
 
+log = logging.getLogger("uploadd.hooks")
 MEND: Final = "files in PEM that the daemon may read: tls.cert with the whole chain, tls.key"
 
 
@@ -105,6 +106,19 @@ def receivers(config: Config) -> Mapping[str, Receiver]:
     }
 
 
+def lame(config: Config) -> Iterator[tuple[str, str]]:
+    """The hooks whose program cannot be run, by name, and why.  May block."""
+    for name, hook in config.hook.items():
+        if hook.run and (why := fault(hook.run[0])):
+            yield name, f"{hook.run[0]} cannot be run: {why}"
+
+
+def warn_of_lame(config: Config) -> None:
+    """Say which hooks would fail.  May block."""
+    for name, why in lame(config):
+        log.warning("hook %s: %s", name, why)
+
+
 def first_shown(config: Config) -> Shown | None:
     """For TLS at the start, if there is any.  May block.  Raises CannotStart."""
     try:
@@ -148,6 +162,7 @@ def parts(
         )
 
     def hooks(config: Config) -> Callable[[], None]:
+        warn_of_lame(config)
         return partial(uploads.hooks.adopt, receivers(config))
 
     def logging_(config: Config) -> Callable[[], None]:

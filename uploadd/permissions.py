@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Callable
 from typing import Final
 
@@ -165,9 +166,10 @@ def _keyring(places: Places) -> Keyring:
 def _for_everybody(config: Config, *, public: bool) -> CannotStart:
     named = [name for name in config.server.names if name not in LOCAL_NAMES]
     where = config.server.host if public else named[0]
+    where_to = shlex.quote(config.storage.dir) if config.storage.dir else "DIR"
     return CannotStart(
         f"nobody is asked for a token, and whoever reaches {where} could upload",
-        f"uploadd token new NAME {config.storage.dir or 'DIR'}, and give it to who may upload\n"
+        f"uploadd token new NAME {where_to}, for each who may upload\n"
         "(or --set access.anonymous=yes, if it is for everybody)",
         os.EX_CONFIG,
         setting="server.host" if public else "server.names",

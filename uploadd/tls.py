@@ -59,7 +59,9 @@ def _no_passphrase() -> str:
 def _reason(error: ssl.SSLError, cert: str, key: str) -> str:
     if error.reason == "KEY_VALUES_MISMATCH":
         return f"the key in {key or cert} is not that of the certificate in {cert}"
-    return f"{cert} and {key or cert} hold no certificate and key in PEM"
+    if not key:
+        return f"{cert} holds no certificate with its key in PEM, and tls.key is not set"
+    return f"{cert} and {key} hold no certificate and key in PEM"
 
 
 def _unreadable(*paths: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from uploadd import errors
 from uploadd.auth import NOBODY, Access, Operation, Who, anonymous, ends, lists_everybody
 from uploadd.protocol.upload import State, Upload
 
@@ -71,3 +72,10 @@ def test_who_has_said_nothing_lists_on_its_own_computer_only(
     """A name means that there is a way in from elsewhere."""
     # parametrize knows no Literal
     assert lists_everybody(setting, names, local=local) is listing  # type: ignore[arg-type]
+
+
+def test_who_may_not_see_all_is_told_how_mine_is_asked_for() -> None:
+    """Over HTTP, too, where it is a parameter."""
+    with pytest.raises(errors.Forbidden) as caught:
+        SHUT.check(NOBODY, Operation.LIST_ALL)
+    assert "of=mine" in (caught.value.hint or "")

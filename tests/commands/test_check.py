@@ -39,6 +39,55 @@ def test_a_bad_one_is_refused_with_every_mistake(
     assert f'{file}:3: unknown section "logs"\n' in told
 
 
+def test_a_hook_that_cannot_be_run_is_told_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it is asked would be refused, and what it is told never arrive."""
+    file, program = tmp_path / "u.toml", tmp_path / "tell"
+    file.write_text(f'[hook.a]\nrun = ["/nowhere/tell"]\n[hook.b]\nrun = ["{program}", "x"]\n')
+    program.write_text("#!/bin/sh\n")
+    assert main(["check", "--config", str(file)]) == os.EX_CONFIG
+    told = capsys.readouterr().err
+    why = "/nowhere/tell cannot be run: No such file or directory"
+    assert f"{file}:2: hook.a.run: {why}\n" in told
+    assert f"{file}:4: hook.b.run: {program} cannot be run: It is not executable\n" in told
+    program.chmod(0o755)
+    file.write_text(f'[hook.b]\nrun = ["{program}", "x"]\n')
+    assert main(["check", "--config", str(file)]) == os.EX_OK
+    program.unlink()
+    program.mkdir()
+    assert main(["check", "--config", str(file)]) == os.EX_CONFIG
+
+
+def test_a_certificate_without_its_key_names_the_setting_that_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One file may hold both; this one does not."""
+    cert = tmp_path / "c.pem"
+    cert.write_text("")
+    assert main(["check", "--set", f"tls.cert={cert}"]) == os.EX_CONFIG
+    told = f"{cert} holds no certificate with its key in PEM, and tls.key is not set\n"
+    assert told in capsys.readouterr().err
+
+
+def test_a_port_that_cannot_be_is_told_which_could(capsys: pytest.CaptureFixture[str]) -> None:
+    """A number is read as one, on the command line, too."""
+    assert main(["check", "--port", "80910"]) == os.EX_CONFIG
+    told = "--port: server.port: expected at most 65535, not 80910\n"
+    assert told in capsys.readouterr().err
+
+
+def test_names_without_tokens_are_told_what_to_type_and_where_they_stand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two ways out, and each reads as one."""
+    file = tmp_path / "u.toml"
+    file.write_text('[server]\nnames = ["files.example.com"]\n')
+    assert main(["check", "--config", str(file), str(tmp_path)]) == os.EX_CONFIG
+    one = f"→ uploadd token new NAME {tmp_path}, for each who may upload"
+    assert f"\n{one}; or change names in {file}:2\n(or --set access" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_a_folder_that_cannot_be_written_to_is_told_with_its_line(tmp_path: Path) -> None:
     """Whose it is and what to type, as the daemon would."""
@@ -51,7 +100,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_with_its_line(tmp_path: Path
     assert run.returncode == os.EX_NOPERM
     assert run.stderr == (
         f"cannot write to {folder}: owned by 12345, mode 0755, running as root\n"
-        f"→ sudo install -d -o root -g root -m 0750 {folder}, or dir in {file}:2\n"
+        f"→ sudo install -d -o root -g root -m 0750 {folder}; or change dir in {file}:2\n"
         f"(or the unit lacks ReadWritePaths={folder}: systemctl edit uploadd)\n"
     )
 

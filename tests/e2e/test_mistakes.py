@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Final
@@ -41,7 +44,7 @@ def test_a_port_in_use_tells_who_uses_it_and_another_one(tmp_path: Path) -> None
         file = tmp_path / "u.toml"
         file.write_text(f"[server]\nport = {port}\n")
         by_file = Daemon(tmp_path / "store", "--config", str(file), port=None)
-        assert said(by_file, os.EX_UNAVAILABLE) == f"{told}, or port in {file}:2\n"
+        assert said(by_file, os.EX_UNAVAILABLE) == f"{told}; or change port in {file}:2\n"
 
 
 def test_an_address_of_another_computer_is_told(tmp_path: Path) -> None:
@@ -89,18 +92,59 @@ def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
     """No rights would help."""
     (tmp_path / "store").write_text("")
     told = said(Daemon(tmp_path / "store"), os.EX_NOPERM)
-    assert told.startswith(f"cannot write to {tmp_path}/store: Not a directory\n→ name a folder")
+    assert told == (
+        f"cannot write to {tmp_path}/store: Not a directory\n"
+        f"→ name another folder, or move {tmp_path}/store away: it is no folder\n"
+    )
+
+
+def test_where_nothing_can_be_made_another_folder_is_asked_for(tmp_path: Path) -> None:
+    """Of a file that is in the way it is told which; the kernel's own folders take none."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / ".uploadd").write_text("")
+    told = said(Daemon(tmp_path / "store"), os.EX_NOPERM)
+    assert f"→ name another folder, or move {tmp_path}/store/.uploadd away: it is no folder" in told
+    told = said(Daemon(Path("/proc/foo")), os.EX_NOPERM)
+    assert told.endswith("\n→ name another folder: nothing can be made in /proc\n")
+
+
+def test_a_hook_that_cannot_be_run_is_told_of_at_the_start_and_at_a_reload(tmp_path: Path) -> None:
+    """The daemon starts all the same: the program may come later."""
+    program, file = tmp_path / "tell", tmp_path / "u.toml"
+    file.write_text(f'[hook.app]\nrun = ["{program}"]\n')
+    with Daemon(tmp_path / "store", "--config", str(file)) as daemon:
+        daemon.start()
+        assert f"hook app: {program} cannot be run: No such file or directory\n" in daemon.log
+        program.write_text("#!/bin/sh\n")
+        daemon.signal(signal.SIGHUP)
+        told = f"hook app: {program} cannot be run: It is not executable\n"
+        assert daemon.settles(lambda: told in daemon.log)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_ledger_that_others_may_not_read_is_not_called_missing(tmp_path: Path) -> None:
+    """It is there, and the daemon's user can look."""
+    unfinished(tmp_path / "store", killed=False)
+    os.chown(tmp_path / "store/.uploadd", 12345, 12345)
+    command = [*AS_OTHERS, sys.executable, "-m", "uploadd", "uploads", "ls", "store"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == os.EX_NOPERM
+    assert run.stderr.endswith(
+        "/ledger.db cannot be read: Permission denied\n"
+        "→ as the user of the daemon: sudo -u uploadd …\n"
+    )
 
 
 def test_a_second_daemon_on_one_folder_refuses_and_names_the_first(tmp_path: Path) -> None:
     """Both would write one ledger."""
     with Daemon(tmp_path / "store") as first:
         first.start()
-        told = said(Daemon(tmp_path / "store"), os.EX_TEMPFAIL)
-        assert told == (
-            f"{tmp_path}/store is served by another uploadd (pid {first.pid})\n"
-            "→ stop that one first, or serve another folder\n"
-        )
+        for port in (0, first.address[1]):  # also where the port of the first is asked for
+            told = said(Daemon(tmp_path / "store", port=port), os.EX_TEMPFAIL)
+            assert told == (
+                f"{tmp_path}/store is served by another uploadd (pid {first.pid})\n"
+                "→ stop that one first, or serve another folder\n"
+            )
 
 
 def test_a_misspelt_key_is_shown_in_its_line_with_the_right_one(tmp_path: Path) -> None:

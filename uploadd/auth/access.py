@@ -245,7 +245,8 @@ def _revoked() -> UploadError:
 
 def _not_everybody() -> UploadError:
     return errors.Forbidden(
-        "access.list lets nobody see everybody's uploads", hint="ask for your own: mine"
+        "access.list lets nobody see everybody's uploads",
+        hint="ask for your own: mine (of=mine at /api/uploads)",
     )
 
 

@@ -9,10 +9,10 @@ import sys
 from uploadd import permissions
 from uploadd.commands.options import add_options, configuration, tell
 from uploadd.commands.serve import refused
-from uploadd.config import ConfigError
+from uploadd.config import Config, ConfigError, Loaded, Problem
 from uploadd.folder import probe
 from uploadd.listening import CannotStart
-from uploadd.parts import first_shown
+from uploadd.parts import first_shown, lame
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,6 +29,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _check(args: argparse.Namespace) -> int:
     try:
         loaded = configuration(args)
+        _check_hooks(loaded)
     except ConfigError as error:
         return tell(error)
     try:
@@ -43,3 +44,17 @@ def _check(args: argparse.Namespace) -> int:
         folder = loaded.config.storage.dir or "no folder yet: uploadd serve DIR"
         print(f"the configuration is good ({folder})")
     return os.EX_OK
+
+
+def _check_hooks(loaded: Loaded[Config]) -> None:
+    """Raises ConfigError for programs that cannot be run: all that they are asked is refused."""
+    problems = [
+        Problem(
+            loaded.written["hook", name, "run"].place,
+            f"hook.{name}.run: {why}",
+            "a program that the user of the daemon may execute",
+        )
+        for name, why in lame(loaded.config)
+    ]
+    if problems:
+        raise ConfigError(problems)

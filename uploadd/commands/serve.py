@@ -94,7 +94,7 @@ def refused(refusal: CannotStart, loaded: Loaded[Config]) -> str:
     written = loaded.written.get((section, key))
     first, *more = refusal.hint.split("\n")
     if written is not None and written.place.line:
-        first += f", or {key} in {written.place}"
+        first += f"; or change {key} in {written.place}"
     return "\n".join([refusal.message, f"→ {first}", *more])
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import trio
@@ -33,6 +33,7 @@ from uploadd.parts import terms
 from uploadd.rows import SCHEMA_VERSION
 
 T = TypeVar("T")
+AS_IT: Final = "as the user of the daemon: sudo -u uploadd …"
 FILES: int = 64
 """Descriptors for growing files while there is no daemon."""
 
@@ -69,9 +70,14 @@ def command(
 def look(config: Config, job: Callable[[sqlite3.Connection], T]) -> T:
     """What *job* finds in the ledger, which it cannot change.  Raises Unable."""
     path = os.path.join(state_of(config), LEDGER)
-    if not os.path.exists(path):
-        hint = "name the DIR that is served; as the user of the daemon"
-        raise Unable(f"there is no ledger in {config.storage.dir}", hint, os.EX_NOINPUT)
+    try:
+        os.stat(path)
+    except PermissionError as error:
+        raise Unable(f"{path} cannot be read: {error.strerror}", AS_IT, os.EX_NOPERM) from error
+    except OSError as error:
+        hint = "name the DIR that is served"
+        told = f"there is no ledger in {config.storage.dir}"
+        raise Unable(told, hint, os.EX_NOINPUT) from error
     try:
         with closing(connect(f"file:{quote(path)}?mode=ro", uri=True)) as db:
             db.execute("PRAGMA busy_timeout = 5000")
@@ -81,8 +87,7 @@ def look(config: Config, job: Callable[[sqlite3.Connection], T]) -> T:
                 raise Unable(told, "start the daemon of this version once", os.EX_DATAERR)
             return job(db)
     except sqlite3.Error as error:
-        hint = "as the user of the daemon: sudo -u uploadd …"
-        raise Unable(f"{path} cannot be read: {error}", hint, os.EX_NOPERM) from error
+        raise Unable(f"{path} cannot be read: {error}", AS_IT, os.EX_NOPERM) from error
 
 
 def change(config: Config, do: str, **details: Any) -> Any:
@@ -92,8 +97,8 @@ def change(config: Config, do: str, **details: Any) -> Any:
     except control.Refused as refused:
         raise Unable(str(refused), refused.hint, 1) from refused
     except PermissionError as error:
-        hint = "as the user of the daemon: sudo -u uploadd …"
-        raise Unable(f"the daemon cannot be asked: {error.strerror}", hint, os.EX_NOPERM) from error
+        told = f"the daemon cannot be asked: {error.strerror}"
+        raise Unable(told, AS_IT, os.EX_NOPERM) from error
     except OSError:  # there is none
         return _do_here(config, do, details)
 

@@ -196,11 +196,12 @@ def from_sets(sets: Sequence[str]) -> Iterator[Given | Problem]:
 
 
 def from_flags(flags: Mapping[str, object]) -> Iterator[Given]:
-    names = {setting: flag for flag, setting in FLAGS.items()} | {"storage.dir": "DIR"}
+    names = {setting: flag for flag, setting in FLAGS.items()}
     for setting, value in flags.items():
         if value is not None:
-            where = Place(names.get(setting, "command line"))
-            readings = (value, *_toml(value)) if isinstance(value, str) else (value,)
+            where = Place(names.get(setting, "DIR"))
+            said = isinstance(value, str) and setting in names
+            readings = _plain(str(value)) if said else (value,)
             yield Given(where, tuple(setting.split(".")), readings, in_set, covert=False)
 
 

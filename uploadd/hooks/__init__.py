@@ -2,6 +2,7 @@
 
 from uploadd.hooks.desk import Hooks
 from uploadd.hooks.posting import target_of
+from uploadd.hooks.program import fault
 from uploadd.hooks.receiver import Receiver
 
-__all__ = ["Hooks", "Receiver", "target_of"]
+__all__ = ["Hooks", "Receiver", "fault", "target_of"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +19,17 @@ PASSED: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMP
 """Of our environment; the rest may hold secrets, and sockets of systemd's."""
 COMPLAINT: Final = 500
 """Bytes of its standard error that are told when it fails."""
+
+
+def fault(program: str) -> str:
+    """What keeps the file *program* from being run, as far as can be seen; empty for nothing."""
+    try:
+        mode = os.stat(program).st_mode
+    except OSError as error:
+        return error.strerror or str(error)
+    if not stat.S_ISREG(mode):
+        return "It is no file"
+    return "" if os.access(program, os.X_OK) else "It is not executable"
 
 
 async def run(program: Sequence[str], body: bytes, environment: dict[str, str]) -> bytes:
