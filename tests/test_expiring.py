@@ -217,15 +217,33 @@ async def test_that_it_is_gone_is_forgotten_in_the_end(tmp_path: Path) -> None:
         assert r.uploads.tally.removed["gone"] == 1
 
 
+async def test_of_what_is_gone_the_ledger_keeps_nothing_that_was_said(tmp_path: Path) -> None:
+    """For weeks, of everything that anybody has begun; the hooks are told all of it."""
+    async with rings(tmp_path, hooks=witness(POST_TERMINATE)) as r:
+        house = House(r, Clocks())
+        said = {"said": "a lot"}
+        upload = r.uploads.create(length=9, metadata=said, echo=said)
+        await r.commit.remember(upload)
+        assert (await remembered(r, upload)).metadata == said
+        house.clocks.pass_(8 * DAY)
+        assert await house.sweep() == 1
+        left = await remembered(r, upload)
+        assert (left.state, left.metadata, left.echo) == (State.EXPIRED, {}, {})
+        [line] = await outbox(r.ledger)
+        assert b"a lot" in line.payload
+
+
 async def test_a_link_is_for_one_upload_however_long_ago(tmp_path: Path) -> None:
     """That it was used is not forgotten: it would be good for another."""
     async with rings(tmp_path) as r:
         house = House(r, Clocks())
-        upload = await r.published(b"data", name="x", key=f"{PREFIX}one")
+        upload = await r.published(b"data", name="x", key=f"{PREFIX}one", echo={"key": "mine"})
         await r.uploads.delete(upload)
         house.clocks.pass_(1000 * DAY)
         await house.sweep()
-        assert (await remembered(r, upload)).state is State.DELETED
+        left = await remembered(r, upload)
+        assert left.state is State.DELETED
+        assert upload.echo == left.echo == {"key": "mine"}, "it says to whom it was"
 
 
 async def test_many_that_are_gone_are_forgotten_little_by_little(

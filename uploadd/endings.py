@@ -105,7 +105,7 @@ class Endings(Claims):
         self._ending[upload.id] = upload
         self._ended(upload)
         await self.commit.forget(upload)
-        upload.metadata, upload.echo = {}, {}  # it is in memory for a while
+        upload.metadata, upload.echo = upload.said  # it is in memory for a while
         if upload.key is None and key is not None and self._keys.get((owner, key)) is upload:
             del self._keys[owner, key]
 

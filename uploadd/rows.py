@@ -235,6 +235,7 @@ def held_of(text: str) -> Extents:
 
 def row(upload: Upload, held: Extents, boot: str) -> tuple[Any, ...]:
     """The row of *upload* when it holds *held*: a snapshot, safe to hand to a thread."""
+    metadata, echo = upload.said
     path = upload.published.path if upload.published else upload.intent
     identity = upload.identity
     return (
@@ -245,7 +246,7 @@ def row(upload: Upload, held: Extents, boot: str) -> tuple[Any, ...]:
         upload.name,
         upload.length,
         upload.media_type,
-        msgspec.json.encode(upload.metadata).decode() if upload.metadata else "{}",
+        msgspec.json.encode(metadata).decode() if metadata else "{}",
         upload.owner,
         upload.key,
         upload.digest,
@@ -254,7 +255,7 @@ def row(upload: Upload, held: Extents, boot: str) -> tuple[Any, ...]:
         path,
         None if identity is None else _signed(identity.inode),
         boot,
-        msgspec.json.encode(upload.echo).decode() if upload.echo else "{}",
+        msgspec.json.encode(echo).decode() if echo else "{}",
         None if identity is None else identity.mark,
     )
 

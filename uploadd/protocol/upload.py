@@ -159,6 +159,15 @@ class Upload:
         """Bytes from the start that are durable; never decreases."""
         return self.held.offset
 
+    @property
+    def said(self) -> tuple[dict[str, str], dict[str, str]]:
+        """``metadata`` and ``echo``, as far as anybody needs them: of what is gone nobody does, but
+        a spent link says there whose it was.
+        """
+        if self.state not in GONE:
+            return self.metadata, self.echo
+        return {}, {} if self.key is None else self.echo
+
     def check(self, what: Input) -> State:
         """The state that *what* would lead to.  Raises Gone, or Conflict; nothing changes."""
         after = TRANSITIONS[self.state].get(what)
