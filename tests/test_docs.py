@@ -15,6 +15,8 @@ import pytest
 from uploadd.errors import GoneReason
 from uploadd.protocol import wsmessages as m
 from uploadd.protocol.answers import ANSWERS
+from uploadd.protocol.api import Listed
+from uploadd.protocol.questions import cursor
 from uploadd.protocol.wsmessages import Message
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -118,6 +120,16 @@ def test_the_dialogues_of_the_page_are_of_the_protocol() -> None:
             assert json.loads(m.encode(said)) == json.loads(text)
             read += 1
     assert read >= 8
+
+
+def test_the_page_of_a_list_is_what_is_answered() -> None:
+    """Member for member; a list without the page to go on with would be misread as all there is."""
+    [shown] = [
+        text for text in re.findall(r"```json\n(.*?)```", API, re.DOTALL) if '"next"' in text
+    ]
+    listed = msgspec.json.decode(shown, type=Listed)
+    assert json.loads(msgspec.json.encode(listed)) == json.loads(shown)
+    assert listed.next == cursor(listed.uploads[-1].created, listed.uploads[-1].upload)
 
 
 def test_every_test_that_the_faults_name_is_there() -> None:

@@ -104,6 +104,19 @@ def test_links_are_printed_and_nothing_else(
     assert main(["link", "get", "../x", str(tmp_path)]) == 64
 
 
+@pytest.mark.parametrize(("asked", "warned"), [("2 GiB", True), ("1 GiB", False)])
+def test_a_link_for_more_than_the_server_takes_is_made_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: str, *, warned: bool
+) -> None:
+    """The lesser limit holds; on standard output there is the link all the same."""
+    words = ["--max-length", asked, "--set", "limits.max_length=1 GiB"]
+    assert main(["link", "send", str(tmp_path), *words]) == 0
+    out, err = capsys.readouterr()
+    assert "#ticket=" in out
+    told = "the link is for 2.0 GiB, and the server takes 1.0 GiB at most\n→ less with --max-length"
+    assert err.startswith(told) if warned else err == ""
+
+
 def test_a_link_lives_no_longer_than_the_settings_permit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ from uploadd.config import Config, ConfigError
 from uploadd.permissions import places_of
 from uploadd.protocol import tickets
 from uploadd.protocol.requests import UPLOAD_ID
-from uploadd.protocol.saying import duration
+from uploadd.protocol.saying import compared, duration
 from uploadd.protocol.tickets import Ticket
 from uploadd.protocol.tokens import check_subject
 from uploadd.settings.kinds import read_duration, read_size
@@ -79,9 +79,21 @@ def _make(args: argparse.Namespace, ticket_until: Callable[[int], Ticket]) -> in
     except (Unusable, OSError) as error:
         print(f"{error}\n→ as the user of the daemon: sudo -u uploadd …", file=sys.stderr)
         return os.EX_NOPERM
+    _warn(ticket, config.limits.max_length)
     base = (args.url or _base(config)).rstrip("/")
     print(base + tickets.link(ticket, tickets.sign(key, ticket)))
     return os.EX_OK
+
+
+def _warn(ticket: Ticket, most: int | None) -> None:
+    """The lesser of both limits holds, and who gets the link would be the first to find out."""
+    if ticket.max_length is not None and most is not None and ticket.max_length > most:
+        link, server = compared(ticket.max_length, most)
+        print(
+            f"the link is for {link}, and the server takes {server} at most\n"
+            "→ less with --max-length, or more in limits.max_length",
+            file=sys.stderr,
+        )
 
 
 def _life(said: str | None, most: float) -> float:

@@ -124,7 +124,7 @@ def _upgrade(road: Road) -> Finding:
         return good("WebSocket", "gets through")
     if reply.status == 426 or not reply.code:
         lost = "Upgrade is removed on the way" if reply.status == 426 else f"{reply.status}"
-        how = f"{lost}: uploads go over plain HTTP instead"
+        how = f"{lost}: the page uploads over plain HTTP instead, uploadd put does not"
         return wrong("WebSocket", how, *proxies.STRIPS_UPGRADE)
     return wrong("WebSocket", f"refused by uploadd: {reply.told().get('detail')}", *_hint(reply))
 

@@ -17,7 +17,8 @@ _LONGEST: Final = 200
 def upgrade(proxy: str) -> str:
     """*proxy* takes ``Upgrade`` from handshakes."""
     happened = f'WebSocket requests from {proxy} arrive without "Upgrade"'
-    return f"{happened}. Uploads go over plain HTTP meanwhile.\n→ {UpgradeStripped.default_hint}"
+    meanwhile = "The page uploads over plain HTTP meanwhile, uploadd put not at all."
+    return f"{happened}. {meanwhile}\n→ {UpgradeStripped.default_hint}"
 
 
 def origin(head: Head, allowed: Collection[Origin]) -> str:
