@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from uploadd import errors
 from uploadd.ledger import Ledger
@@ -14,12 +14,14 @@ from uploadd.protocol.seen import KEPT_AS
 from uploadd.protocol.upload import Upload
 from uploadd.protocol.wsmessages import Notice
 from uploadd.quota import Taken
-from uploadd.rows import COLUMNS, ENDED, LOOK, PUBLISHED, UNFINISHED, held_of, upload_of
+from uploadd.rows import ENDED, PUBLISHED, UNFINISHED, held_of
 
 SCAN: Final = 2000
 """Rows that one page looks at: a name that is nowhere must not hold up everybody else."""
 SAID: Final = 1 << 18
 """Letters that clients have said of the uploads of one page, beyond which it ends."""
+FEW: Final = 16
+"""Uploads of a page that are looked up at a time: so long others wait who look up one."""
 SEARCHES: Final = 16
 """Searches for a name at a time; the others are refused at once."""
 COUNTED: Final = 10_000
@@ -32,7 +34,6 @@ FINISHED: Final = (
 GONE_ONES: Final = f"SELECT id FROM uploads WHERE {ENDED} AND modified < ? AND key IS NULL LIMIT ?"
 _PLACE: Final = "(created, id) < (?, ?)"
 _CALLED: Final = " AND instr(folded(name), ?) > 0"
-_SAID: Final = COLUMNS.index("metadata"), COLUMNS.index("echo")
 _ORDER: Final = "ORDER BY created DESC, id DESC"
 _NOTICE: Final = "n.notice, n.upload, n.state, n.created, n.name, n.length, n.url, n.read"
 _STANDS: Final = (
@@ -42,6 +43,8 @@ _STANDS: Final = (
 
 Place: TypeAlias = tuple[float, str]
 """Where an upload stands among others: a stamp, and its id."""
+FindAll: TypeAlias = Callable[[Collection[str], str, Collection[str]], Awaitable[list[Upload]]]
+"""As `Ledger.find_all`."""
 
 
 class Page(NamedTuple):
@@ -65,18 +68,36 @@ class Archive:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, self._searches = ledger, 0
 
-    async def page(self, asked: Listing, owner: str | None) -> Page:
-        """The next page of what *owner* has begun, or (None) everybody has.
+    async def page(
+        self, asked: Listing, owner: str | None, find_all: FindAll | None = None
+    ) -> Page:
+        """The next page of what *owner* has begun, or (None) everybody has; *find_all* finds few by
+        their ids.
 
         It may be shorter than was asked for, even empty, while more follow.  What is being
         received and what is being stored look alike here.  Raises TooMany, for a name.
         """
+        with self._searching() if asked.name else nullcontext():
+            places, last = await self._places(asked, owner)
+        uploads, said = list[Upload](), 0
+        for start in range(0, len(places), FEW):
+            ids = [id for _, id in places[start : start + FEW]]
+            found = await (find_all or self._ledger.find_all)(ids, "", [])
+            found.sort(key=lambda upload: (upload.created, upload.id), reverse=True)
+            uploads += found
+            said += sum(upload.letters for upload in found)
+            if said > SAID and start + FEW < len(places):
+                return Page(uploads, places[start + FEW - 1])
+        return Page(uploads, last)
+
+    async def _places(self, asked: Listing, owner: str | None) -> tuple[list[Place], Place | None]:
+        """Where the uploads of a page stand, and where the next page begins."""
         states = sorted({state.value for word in asked.states for state in KEPT_AS[word]})
         place = asked.before or (float("inf"), "")
         whose, owners = ("", ()) if owner is None else ("owner = ? AND ", (owner,))
         called, name = ("", ()) if not asked.name else (_CALLED, (asked.name.casefold(),))
 
-        def look(db: sqlite3.Connection) -> tuple[list[Any], Place | None]:
+        def look(db: sqlite3.Connection) -> tuple[list[Place], Place | None]:
             db.create_function("folded", 1, _folded, deterministic=True)
             found = db.execute(
                 "SELECT created, id FROM (SELECT created, id, state, name FROM uploads "
@@ -85,19 +106,16 @@ class Archive:
                 "LIMIT ?",  # in the order of what is looked at
                 (*owners, *place, *states, *name, asked.limit),
             ).fetchall()
-            rows, last = _rows(db, found)
-            if last is not None or len(found) == asked.limit:
-                return rows, last or found[-1]
+            if len(found) == asked.limit:
+                return found, found[-1]
             scanned = db.execute(
                 f"SELECT created, id FROM uploads WHERE {whose}{_PLACE} {_ORDER} "
                 f"LIMIT 1 OFFSET {SCAN - 1}",
                 (*owners, *place),
             ).fetchone()
-            return rows, scanned
+            return found, scanned
 
-        with self._searching() if asked.name else nullcontext():
-            rows, last = await self._ledger.browse(look)
-        return Page([upload_of(row)[0] for row in rows], last)
+        return await self._ledger.browse(look)
 
     @contextmanager
     def _searching(self) -> Iterator[None]:
@@ -200,18 +218,6 @@ class Archive:
 def _reserved(length: int | None, held: str) -> int:
     """Bytes of an unfinished upload: all that it will have, or all that it has."""
     return length if length is not None else int(held.rpartition("-")[2] or 0)
-
-
-def _rows(db: sqlite3.Connection, found: list[Place]) -> tuple[list[Any], Place | None]:
-    """The rows of what was *found*, and where they end if that is too much of them."""
-    rows, said = [], 0
-    for place in found:
-        for row in db.execute(f"{LOOK}id = ?", place[1:]):  # none, if it was forgotten meanwhile
-            rows.append(row)
-            said += sum(len(row[column]) for column in _SAID)
-        if said > SAID:
-            return rows, place
-    return rows, None
 
 
 def _folded(name: str | None) -> str:

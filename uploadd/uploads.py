@@ -157,7 +157,7 @@ class Uploads(Endings):
         upload = self._live.get(id)
         if upload is None:
             upload = await self.look_up(id)
-            if said_of(upload) <= SAID:
+            if upload.letters <= SAID:
                 self._recent.append(upload)
         return upload
 
@@ -198,8 +198,7 @@ class Uploads(Endings):
 
     async def page(self, asked: Listing, owner: str | None) -> Page:
         """As `Archive.page`, with the one object of each upload."""
-        found = await self.archive.page(asked, owner)
-        return found._replace(uploads=[self._adopt(upload) or upload for upload in found.uploads])
+        return await self.archive.page(asked, owner, self.find_all)
 
     def _adopt(self, found: Upload | None) -> Upload | None:
         """The one object of an upload read from the ledger."""
@@ -282,8 +281,3 @@ class Uploads(Endings):
     async def _compute(self, upload: Upload, place: Published, length: int) -> None:
         async with opened(self.store, place, length) as fd:
             upload.digest = await self.digests.read(fd, length)
-
-
-def said_of(upload: Upload) -> int:
-    """How many letters its client said of *upload*."""
-    return sum(len(a) + len(b) for said in (upload.metadata, upload.echo) for a, b in said.items())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import h11
 import msgspec
 import trio
@@ -12,6 +14,7 @@ from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
 from tests.serve.desk import Desk, open_desk, virtual
 from tests.serve.test_api import ask
 from tests.serve.test_connection import get, open_house
+from uploadd.archive import SEARCHES
 from uploadd.protocol import api
 from uploadd.protocol.api import Listed, Shown
 from uploadd.protocol.questions import Listing, read_cursor
@@ -133,3 +136,27 @@ async def test_what_moves_is_told_in_pages_too() -> None:
         assert sorted(found) == sorted(ids)
         created = [(await house.desk.uploads.find(id)).created for id in found]
         assert created == sorted(created, reverse=True)
+
+
+@virtual
+async def test_a_list_for_whose_rest_there_is_no_place_ends_where_it_is() -> None:
+    """It is a whole document, and says where to go on; one that has not begun is refused."""
+    async with open_house() as house:
+        desk = house.desk
+        await begin(desk, *[LONG] * 60)
+        archive, real = desk.uploads.archive, desk.uploads.archive._places
+
+        async def places(asked: Listing, owner: str | None) -> Any:
+            found = await real(asked, owner)
+            archive._searches = SEARCHES + 1  # others have come, and one leaves
+            return found
+
+        archive._places = places  # type: ignore[method-assign]
+        told = await ask(house.call(), "/api/uploads?name=%01&limit=60")
+        assert 0 < len(told["uploads"]) < 60
+        refused = await house.call().ask(get(b"/api/uploads?name=%01"))
+        assert (refused.status, refused.code) == (429, "too-many")
+        archive._searches, archive._places = 0, real  # type: ignore[method-assign]
+        rest = f"/api/uploads?name=%01&limit=60&cursor={told['next']}"
+        after = await ask(house.call(), rest)
+        assert len({one["upload"] for one in [*told["uploads"], *after["uploads"]]}) == 60

@@ -160,6 +160,11 @@ class Upload:
         return self.held.offset
 
     @property
+    def letters(self) -> int:
+        """How many its client has said of it."""
+        return sum(len(a) + len(b) for told in (self.metadata, self.echo) for a, b in told.items())
+
+    @property
     def said(self) -> tuple[dict[str, str], dict[str, str]]:
         """``metadata`` and ``echo``, as far as anybody needs them: of what is gone nobody does, but
         a spent link says there whose it was.

@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from uploadd import errors
 from uploadd.archive import Page, Place
 from uploadd.protocol import api, questions
 from uploadd.protocol.api import Shown
@@ -55,7 +56,12 @@ class _Listed:
     async def piece(self) -> bytes:
         """The next of it, maybe empty."""
         most = min(self._left, PAGE)
-        page = await self._look(self._asked._replace(limit=most, before=self._next))
+        try:
+            page = await self._look(self._asked._replace(limit=most, before=self._next))
+        except errors.TooMany:
+            if self._left == self._asked.limit:
+                raise
+            page = Page([], self._next)  # what was begun ends here
         texts, count = self._told(page.uploads)
         self._left -= count
         if count < len(page.uploads):
