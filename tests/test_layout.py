@@ -23,7 +23,7 @@ RINGS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("protocol",),
     (
-        *("store", "ledger", "latest", "watch", "hooks", "auth", "systemd", "metrics"),
+        *("store", "ledger", "latest", "unread", "watch", "hooks", "auth", "systemd", "metrics"),
         *("allocator", "budget", "rows", "database", "archive", "tally", "lines", "outbox", "ages"),
         *("quota", "pacing", "measures"),
     ),

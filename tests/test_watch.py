@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
@@ -187,6 +188,24 @@ async def test_who_reads_sees_the_newest_of_everything_in_the_end(
         assert not world.watch._watchers
         assert not world.watch._dirty
         assert set(world.watch._lives) <= world.held
+        nursery.cancel_scope.cancel()
+
+
+@virtual
+async def test_who_reads_slowly_hears_of_everything_in_turn() -> None:
+    """Also where more moves than may wait, and all of it goes on moving."""
+    async with trio.open_nursery() as nursery:
+        world = World(MOST)
+        await nursery.start(world.watch.run)
+        watcher = world.watch.watcher(lambda: None)
+        watcher.add(EVERYBODY)
+        heard: Counter[str] = Counter()
+        for _ in range(60):
+            for which in range(6):
+                world.do("move", which, 0)
+            await trio.sleep(INTERVAL)
+            heard.update(life.upload.id for life in watcher.take(LENGTH))
+        assert min(heard[upload.id] for upload in world.uploads) >= 5
         nursery.cancel_scope.cancel()
 
 

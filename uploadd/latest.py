@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Final
 
 import trio
@@ -127,15 +126,3 @@ class Life:
     def stale(self) -> None:
         """What was made to be told is not the newest any more."""
         self._text = None
-
-
-def oldest(pending: dict[str, Life], most: int) -> list[Life]:
-    """The oldest of *pending*, out of it: one, and as many more as *most* bytes tell of."""
-    taken: list[Life] = []
-    for life in sorted(pending.values(), key=attrgetter("number")):
-        most -= life.size
-        if taken and most < 0:
-            break
-        taken.append(life)
-        del pending[life.upload.id]
-    return taken

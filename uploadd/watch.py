@@ -20,10 +20,11 @@ from weakref import WeakValueDictionary
 
 import trio
 
-from uploadd.latest import EVERYBODY, PIECE, Life, of_owner, of_upload, oldest, upload_of
+from uploadd.latest import EVERYBODY, PIECE, Life, of_owner, of_upload, upload_of
 from uploadd.protocol.seen import Glance
 from uploadd.protocol.upload import Upload
 from uploadd.protocol.wsmessages import Notice
+from uploadd.unread import Unread
 
 INTERVAL: Final = 0.2
 """Seconds between two rounds that nobody hurries."""
@@ -45,19 +46,18 @@ class Watcher:
     def __init__(self, watch: Watch, wake: Callable[[], None]) -> None:
         self._watch, self._wake = watch, wake
         self.subjects: set[str] = set()
-        self._pending: dict[str, Life] = {}
+        self._unread = Unread(watch.most)
         self._notices: dict[str, Notice] = {}
-        self._behind: int | None = None
 
     @property
     def ready(self) -> bool:
         """Whether `take` or `notices` would give something."""
-        return bool(self._pending or self._notices)
+        return bool(self._unread or self._notices)
 
     @property
-    def behind(self) -> int | None:
-        """All up to this number was taken, not all beyond; None: all was."""
-        return self._behind
+    def behind(self) -> bool:
+        """Whether something waits that may be older than what was taken."""
+        return bool(self._unread)
 
     def add(self, subject: str, *, since: int | None = None) -> None:
         """Watch *subject*: first how all of it stands that moves now.
@@ -84,25 +84,17 @@ class Watcher:
             others.discard(self)
             if not others:
                 del self._watch._watchers[subject]
-        id = upload_of(subject)
-        for life in [self._pending.get(id)] if id else list(self._pending.values()):
-            if life is not None and self.subjects.isdisjoint(life.subjects):
-                del self._pending[life.upload.id]
+        self._unread.drop(upload_of(subject), self.subjects)
 
     def close(self) -> None:
         """Watch nothing any more."""
-        self._pending.clear()
+        self._unread.clear()
         for subject in list(self.subjects):
             self.drop(subject)
 
     def mark(self, life: Life) -> None:
         """There is something new of *life*."""
-        named = of_upload(life.upload.id) in self.subjects
-        if named or life.upload.id in self._pending or len(self._pending) < self._watch.most:
-            self._pending[life.upload.id] = life
-        else:  # of a subject that is watched from now on, what is old may be new
-            before = life.number - 1
-            self._behind = before if self._behind is None else min(self._behind, before)
+        self._unread.put(life, named=of_upload(life.upload.id) in self.subjects)
         self._wake()
 
     def note(self, notice: Notice) -> None:
@@ -113,14 +105,14 @@ class Watcher:
         self._wake()
 
     def take(self, most: int = PIECE) -> list[Life]:
-        """What has changed, in the order of its numbers: as much as *most* bytes tell of."""
-        taken = oldest(self._pending, most)
-        if taken:
-            self._watch._told += 1 + len(taken) / PER_TELLING
-        if self._behind is not None and not self._pending:
-            since, self._behind = self._behind, None
+        """What has changed, each in its turn: as much as *most* bytes tell of."""
+        since = self._unread.begin()
+        if since is not None:
             for life in self._watch.changed(self.subjects, since):
                 self.mark(life)
+        taken = self._unread.take(most)
+        if taken:
+            self._watch._told += 1 + len(taken) / PER_TELLING
         return taken
 
     def notices(self) -> list[Notice]:

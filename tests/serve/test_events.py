@@ -290,7 +290,7 @@ async def test_a_listener_that_reads_nothing_costs_nothing() -> None:
             await peer.chunk(1, at, b"x", flush=True)
             await peer.hear_acked(1, at + 1)
             await trio.sleep(1)
-            assert len(watcher._pending) <= 1
+            assert len(watcher._unread) <= 1
         assert (await stream.until(held=10))[-1].data["held"] == 10
 
 

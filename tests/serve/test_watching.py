@@ -277,7 +277,7 @@ async def test_of_much_that_is_watched_no_more_is_made_than_is_read() -> None:
             await wait_all_tasks_blocked()
             told.add((await viewer.hear())["upload"])
             await wait_all_tasks_blocked()
-            unread = viewer.session._watching._watcher._pending
+            unread = viewer.session._watching._watcher._unread
             assert len(unread) >= len(ids) - len(told) - texts
         assert told == ids
 

@@ -94,9 +94,10 @@ class Events:
         """Some of what is new, and up to where that is all of it."""
         lives, watch = watcher.take(), self._uploads.watch
         told = [sse.event("notice", encode(notice)) for notice in watcher.notices()]
+        number = max((life.number for life in lives), default=0)
         for life in lives:
-            last = life is lives[-1] and watcher.behind is None
-            id = sse.event_id(watch.epoch, life.number) if last else None
+            last = life is lives[-1] and not watcher.behind
+            id = sse.event_id(watch.epoch, number) if last else None
             told.append(sse.event("gone" if life.gone else "progress", life.text, id))
             if life.gone:
                 watcher.drop(of_upload(life.upload.id))
