@@ -233,6 +233,29 @@ async def test_a_cancelled_client_still_says_goodbye() -> None:
     assert codes == [1000]
 
 
+async def test_a_cancelled_client_ends_though_nobody_takes_what_the_server_says() -> None:
+    """Also one that has cut a message, and so says no goodbye: its reader waits for somebody who is
+    gone.
+    """
+
+    async def handler(request: WebSocketRequest) -> None:
+        websocket = await request.accept(subprotocol="uploadd.v1")
+        with suppress(ConnectionClosed):
+            for number in range(9):
+                await websocket.send_message(f"{number}")
+            await websocket.get_message()
+
+    async with library(handler) as address:
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                link = await open_messages(nursery, address)
+                assert isinstance(link, messages.WebSocket)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                link._going = 1
+                nursery.cancel_scope.cancel()
+                await link.close()
+
+
 async def test_a_server_that_does_not_answer_the_goodbye_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

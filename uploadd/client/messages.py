@@ -124,12 +124,14 @@ class WebSocket:
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """See Messages."""
-        with trio.move_on_after(CLOSE_SECONDS, shield=True):
-            if not self._going:
-                with suppress(ConnectionClosed, LocalProtocolError):
-                    await self._connection.aclose(code, reason[:100])
-        await trio.aclose_forcefully(self._stream)
-        self._reader.scope.cancel()
+        try:
+            with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                if not self._going:
+                    with suppress(ConnectionClosed, LocalProtocolError):
+                        await self._connection.aclose(code, reason[:100])
+            await trio.aclose_forcefully(self._stream)
+        finally:  # cancelled, the line above is; and the reader may wait for who takes a message
+            self._reader.scope.cancel()
 
 
 def frame(payload: bytes) -> bytes:
@@ -239,8 +241,8 @@ async def open_messages(
             connection = await _handshake(reader, stream, base, token)
         finally:
             if connection is None:
-                await trio.aclose_forcefully(stream)
                 reader.scope.cancel()
+                await trio.aclose_forcefully(stream)
         return WebSocket(connection, stream, reader)
     raise unavailable(base, f"no answer within {CONNECT_SECONDS:.0f} s")
 
