@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from playwright.sync_api import APIResponse, Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.access import tab_to
 from tests.browser.beside import file, names, sending, stored
@@ -153,30 +153,35 @@ def test_what_anybody_deletes_is_gone_from_every_page_at_once(site: Site) -> Non
 
 def test_what_is_deleted_stays_gone_when_an_older_answer_names_it(site: Site) -> None:
     """The server is asked what it stores, then the file goes, then the answer comes."""
-    page, held = site.page, list[tuple[Route, APIResponse]]()
-
-    def asked(times: int) -> bool:
-        return site.daemon.settles(lambda: page.wait_for_timeout(20) or len(held) >= times)
-
-    def answer(number: int) -> None:
-        route, response = held[number]
-        with page.expect_response("**/api/uploads?*"):
-            route.fulfill(response=response)
-
-    stored(site.daemon, "other.bin")
-    id = stored(site.daemon, "film.bin").split("/")[-2]
-    page.route("**/api/uploads?*", lambda route: held.append((route, route.fetch())))
-    page.reload()
-    assert asked(1)
-    answer(0)
-    expect(file(page, "film.bin")).to_be_visible()
-    assert asked(2)  # for what was stored before the server told of everything
-    urlopen(Request(f"{site.daemon.url}/api/upload/{id}", method="DELETE")).close()
-    expect(file(page, "film.bin")).to_have_count(0)
-    answer(1)
-    stored(site.daemon, "third.bin")
-    expect(file(page, "third.bin")).to_be_visible()
-    assert names(page) == ["third.bin", "other.bin"]
+    assert site.page.evaluate(
+        """async () => {
+          const { Stored } = await import("./-/stored.js");
+          const frame = () => new Promise((go) => { requestAnimationFrame(go); });
+          const known = { url: "/", size: 1, mediaType: "", at: 0, mine: false };
+          const file = (id) => ({ id, name: `${id}.bin`, ...known });
+          const asked = [];
+          const list = () => new Promise((answer) => { asked.push(answer); });
+          const stored = new Stored({ list }, () => false);
+          const shown = async () => {
+            await frame();
+            await frame();
+            const names = document.querySelectorAll("#files-rows .name");
+            return [...names].map((one) => one.textContent.trim());
+          };
+          const before = { files: [file("film"), file("other")], next: null };
+          const loading = stored.load("all");
+          asked.shift()(before);
+          await loading;
+          const first = await shown();
+          const again = stored.refresh();
+          stored.deleted("film");
+          asked.shift()(before);
+          await again;
+          stored.add(file("film")); // told late
+          stored.add(file("third"));
+          return [first, await shown()];
+        }"""
+    ) == [["film.bin", "other.bin"], ["third.bin", "other.bin"]]
 
 
 def test_what_was_stored_before_the_page_came_is_gone_when_anybody_deletes_it(site: Site) -> None:

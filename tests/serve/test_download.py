@@ -126,7 +126,8 @@ async def test_a_file_and_its_ranges_come_by_sendfile_too() -> None:
         assert (await ask(server, client))[1] == CONTENT
         assert (await ask(server, client, ("Range", "bytes=10-19")))[1] == CONTENT[10:20]
         response, body = await ask(server, client, ("Range", "bytes=97-99,0-1"))
-        assert body.count(CONTENT[97:]) == body.count(CONTENT[:2]) == 1
+        for piece in (CONTENT[97:], CONTENT[:2]):  # in lines of their own: a boundary is anything
+            assert body.count(b"\r\n\r\n" + piece + b"\r\n--") == 1
         assert int(dict(response.headers)[b"content-length"]) == len(body)
 
 
