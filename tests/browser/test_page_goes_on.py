@@ -61,7 +61,7 @@ def test_an_upload_is_paused_and_goes_on(site: Site) -> None:
 
 
 def test_a_cancelled_upload_is_deleted_on_the_server_and_can_be_sent_again(site: Site) -> None:
-    source, before = site.file("film.bin", 6 * MB), growing(site)
+    source, before = site.file("film.bin", LARGE), growing(site)
     site.door.slow(4 * MB)
     choose(site.page, source)
     some_stored(site.page, "film.bin")
@@ -206,7 +206,7 @@ def test_with_a_handle_an_upload_goes_on_after_a_reload_without_choosing(site: S
 
 def test_the_newest_tab_takes_an_upload_over_and_the_other_can_take_it_back(site: Site) -> None:
     site.context.add_init_script("delete Navigator.prototype.locks")  # as without https
-    first, source = site.page, site.file("film.bin", 10 * MB)
+    first, source = site.page, site.file("film.bin", LARGE)
     first.reload()
     site.door.slow(3 * MB)
     choose(first, source)
@@ -227,7 +227,7 @@ def test_the_newest_tab_takes_an_upload_over_and_the_other_can_take_it_back(site
 
 
 def test_a_restart_of_the_daemon_is_said_and_the_upload_goes_on(site: Site) -> None:
-    page, source = site.page, site.file("film.bin", 8 * MB)
+    page, source = site.page, site.file("film.bin", LARGE)
     site.door.slow(5 * MB)
     choose(page, source)
     some_stored(page, "film.bin")

@@ -100,7 +100,7 @@ def settled(page: Page, offsets: list[int], size: int) -> bool:
 def test_rows_are_drawn_at_most_four_times_a_second(site: Site) -> None:
     page = site.page
     site.door.slow(3 * MB)
-    choose(page, site.file("film.bin", 6 * MB))
+    choose(page, site.file("film.bin", LARGE))
     says(page, "film.bin", "MB stored")
     drawn = page.evaluate(
         """() => new Promise((go) => {
