@@ -7,10 +7,9 @@ are read and written in turn, and whatever the way, what is under way is bounded
 from __future__ import annotations
 
 import fcntl
+import os
 import sys
 import termios
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
@@ -18,11 +17,12 @@ import trio
 from uploadd import errors
 from uploadd.budget import Share
 from uploadd.claim import Claim
-from uploadd.errors import StoreError, UploadError
+from uploadd.errors import StoreError
 from uploadd.pacing import Flow
 from uploadd.protocol.kinds import HEAD
-from uploadd.protocol.upload import Upload, accept, beyond
+from uploadd.protocol.upload import accept, beyond
 from uploadd.serve.exchange import IDLE, Exchange
+from uploadd.serve.holding import Holder
 from uploadd.serve.pace import Pace
 from uploadd.store.contract import Pulls
 from uploadd.uploads import Uploads
@@ -35,71 +35,6 @@ AT_HAND: Final = 64 << 10
 """Bytes of a body that came with its head and is written in one go."""
 CREDIT: Final = 1 << 20
 """The least that may come when all before it is durable."""
-
-
-class Holder:
-    """A claim of one exchange: its loss cancels what the exchange is doing with the upload."""
-
-    def __init__(self) -> None:
-        self.scope = trio.CancelScope()
-        self.fault: Exception | None = None
-        self._moved = trio.Event()
-
-    def on_stop(self, error: UploadError) -> None:
-        """The claim is lost."""
-        self.scope.cancel(reason=error.code)
-
-    def on_move(self) -> None:
-        """There may be credit again."""
-        self._moved.set()
-
-    def on_fault(self, fault: Exception) -> None:
-        """An error of ours."""
-        self.fault = fault
-        self.scope.cancel(reason="an error of ours")
-
-    async def moved(self) -> None:
-        """Wait until the offset or the state has changed."""
-        self._moved = trio.Event()
-        await self._moved.wait()
-
-
-@asynccontextmanager
-async def holding(
-    uploads: Uploads,
-    upload: Upload,
-    exchange: Exchange,
-    *,
-    at: int | None = None,
-    patient: bool = False,
-) -> AsyncIterator[tuple[Claim, Holder]]:
-    """Have the claim on *upload* while the block runs; *at*: where its next byte must be.
-
-    None: it is new, and nobody else knows it.  *patient*: a daemon that stops waits for it.
-    Raises OffsetMismatch, Gone, HolderStuck, and what the claim was lost for.
-    """
-    holder, way = Holder(), exchange.way
-    claim = uploads.contend(upload, holder.on_stop, holder.on_move, holder.on_fault, at=at, way=way)
-    claim.bound(exchange.who.most)
-    if not patient:
-        uploads.interruptible.add(claim)
-    try:
-        if at is None:
-            uploads.settle_new(claim)
-        else:
-            await uploads.settle(claim)
-            if upload.offset != at:
-                told = f"upload {upload.id} goes on at {upload.offset}, not at {at}"
-                raise errors.OffsetMismatch(told, offset=upload.offset)
-        with holder.scope:
-            yield claim, holder
-        if holder.fault is not None:
-            raise holder.fault
-        if holder.scope.cancelled_caught:
-            claim.check()
-    finally:
-        uploads.interruptible.discard(claim)
-        uploads.release(claim)
 
 
 class Writer:
@@ -137,12 +72,15 @@ class Writer:
 
     async def credit(self) -> None:
         """Wait until another mebibyte may come: the disk must not fall behind without bound."""
-        while True:
-            limit = self._run.grant(self._run.offset(self._upload), CREDIT)
-            if limit >= self._run.received + CREDIT:
-                return
+        while not self.has_credit:
             self._uploads.commit.flush(self._upload)
             await self._holder.moved()
+
+    @property
+    def has_credit(self) -> bool:
+        """Whether another mebibyte may come."""
+        run = self._run
+        return run.grant(run.offset(self._upload), CREDIT) >= run.received + CREDIT
 
 
 class Body(Writer):
@@ -217,17 +155,15 @@ class Body(Writer):
             await self.write(first)
             await self._pay(len(first))
         while left:
-            with self._pace.held_back():
-                await self.credit()
+            if not self.has_credit:
+                with self._pace.held_back():
+                    await self.credit()
             with trio.move_on_after(IDLE) as patience:
                 await trio.lowlevel.wait_readable(socket)
             if patience.cancelled_caught:
                 raise errors.TooSlow(f"no byte of the body came for {IDLE:.0f} s")
             if _ready(socket) < min(left, LEAST_PULL):
-                data = await self._exchange.receive_body()
-                with self._pace.held_back():
-                    await self.write(data)
-                count = len(data)
+                count = await self._piece(socket, min(left, LEAST_PULL))
             else:
                 count = await self._slice(store, socket, left)
             left -= count
@@ -241,6 +177,14 @@ class Body(Writer):
         """Wait until as many bytes may have come."""
         if self._flow is not None:
             await self._flow.pay(count)
+
+    async def _piece(self, socket: trio.socket.SocketType, most: int) -> int:
+        """Read and write what is there; how many bytes."""
+        if data := _read_now(socket, most):
+            self._exchange.body_moved(len(data))
+            with self._pace.held_back():
+                await self.write(data)
+        return len(data)
 
     async def _slice(self, store: Pulls, socket: trio.socket.SocketType, left: int) -> int:
         """One turn in a thread; how many bytes were moved."""
@@ -273,6 +217,19 @@ class Body(Writer):
         if pulled.ended and pulled.moved < left:
             raise trio.BrokenResourceError("the peer closed in the middle of its body")
         return pulled.moved
+
+
+def _read_now(socket: trio.socket.SocketType, most: int) -> bytes:
+    """What can be read at once; nothing after a false alarm.  Raises BrokenResourceError."""
+    try:
+        data = os.read(socket.fileno(), most)
+    except BlockingIOError:
+        return b""
+    except OSError as error:
+        raise trio.BrokenResourceError("the connection broke in the middle of a body") from error
+    if not data:
+        raise trio.BrokenResourceError("the peer closed in the middle of its body")
+    return data
 
 
 def _ready(socket: trio.socket.SocketType) -> int:

@@ -18,8 +18,9 @@ from uploadd.protocol.form import Event, FileBegins, FileEnds, Form, Value, meta
 from uploadd.protocol.hooks import Draft
 from uploadd.protocol.upload import Input, Upload
 from uploadd.serve.admitting import admit, asking, invite, measured
-from uploadd.serve.appending import Writer, holding
+from uploadd.serve.appending import Writer
 from uploadd.serve.exchange import Exchange
+from uploadd.serve.holding import holding
 from uploadd.serve.pace import Pace
 from uploadd.serve.rules import Rules
 from uploadd.serve.verbs import CANCEL_SECONDS

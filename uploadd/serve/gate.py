@@ -7,6 +7,7 @@ the peer gets to see why.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from typing import Final
@@ -93,11 +94,11 @@ class Gate:
 
     async def _turn(self) -> None:
         """At most 128 frames, so that no peer can hold the loop.  Raises Closed."""
-        await trio.lowlevel.checkpoint()
-        if not self._reader.pending:
-            await self._read()
+        waited = False if self._reader.pending else await self._read()
         self._heard += self._reader.take(trio.current_time())
         self._share.hold(self._reader.open_bytes)
+        if not waited:  # not before: what was read lies where others read to as well
+            await trio.lowlevel.checkpoint()
 
     @property
     def _size(self) -> int:
@@ -108,37 +109,44 @@ class Gate:
 
     # --- reading --------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
-        """Have more bytes of the peer, or a refusal.  Raises Closed at its end."""
+    async def _read(self) -> bool:
+        """Have more bytes of the peer, or a refusal; whether others had their turn meanwhile.
+
+        Raises Closed at its end.
+        """
         if self._since != self._reader.message_since:
             self._since, self._held_back = self._reader.message_since, 0.0
         if not self._share.may_read:
             await self._wait_for_room()
-        deadline = self._deadline()
-        if trio.current_time() >= deadline or (count := await self._receive(deadline)) is None:
+        deadline, count, waited = self._deadline(), None, False
+        if trio.current_time() < deadline:
+            try:
+                count, waited = await self._receive(deadline)
+            except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
+                raise Closed from error
+        if count is None:
             told = f"a message must end within {self._message_seconds:g} s"
             self._reader.refuse(Refusal(POLICY, told))
-            return
+            return waited
         self.heard = trio.current_time()
         if not count:
             raise Closed
+        return waited
 
-    async def _receive(self, deadline: float) -> int | None:
-        """How many bytes came, 0 at the end; None when nothing came until *deadline*."""
-        try:
-            if self._socket is None:
-                return await self._receive_some(self.stream, deadline)
-            while (count := self._receive_now(self._socket)) is None:
-                with trio.move_on_at(deadline) as patience:
-                    await trio.lowlevel.wait_readable(self._socket)
-                if patience.cancelled_caught:
-                    return None
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
-            raise Closed from error
-        return count
+    async def _receive(self, deadline: float) -> tuple[int | None, bool]:
+        """How many bytes came, 0 at the end, None when nothing came until *deadline*; and
+        whether that was waited for.
+        """
+        if self._socket is None:
+            return await self._receive_some(self.stream, deadline), True
+        if (count := self._receive_now(self._socket)) is not None:
+            return count, False
+        while count is None and await _readable(self._socket, deadline):
+            count = self._receive_now(self._socket)
+        return count, True
 
     def _receive_now(self, socket: trio.socket.SocketType) -> int | None:
-        """The same, of what is here; None when nothing is."""
+        """How many bytes are here, 0 at the end; None when nothing is."""
         room, scratch = self._reader.room, self._scratch[: self._size]
         try:
             count = os.readv(socket.fileno(), (room, scratch))
@@ -166,7 +174,17 @@ class Gate:
 
     def _deadline(self) -> float:
         since = self._since
-        return float("inf") if since is None else since + self._message_seconds + self._held_back
+        return math.inf if since is None else since + self._message_seconds + self._held_back
+
+
+async def _readable(socket: trio.socket.SocketType, deadline: float) -> bool:
+    """Wait until there is something to read; False when nothing is at *deadline*."""
+    if deadline == math.inf:  # a scope costs as much as the wait
+        await trio.lowlevel.wait_readable(socket)
+        return True
+    with trio.move_on_at(deadline) as patience:
+        await trio.lowlevel.wait_readable(socket)
+    return not patience.cancelled_caught
 
 
 def _scratch_of_this_run() -> memoryview:

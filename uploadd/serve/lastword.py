@@ -17,6 +17,7 @@ class Telling:
         self._session, self._ref = session, ref
         self.mute = False
         self._ready = False
+        self._told = (0, 0)  # the newest offset and limit
 
     def stands(
         self, upload: Upload, received: int, offset: int, limit: int, *, ended: bool
@@ -24,11 +25,23 @@ class Telling:
         """Where it is, and up to where more may come; *ended*: nothing more will."""
         machine = self._session.machine
         if self._ready:
+            if not ended and self._can_wait(received, offset, limit):
+                return
             machine.ack(self._ref, received, offset, limit)
         elif not ended:
             machine.ready(self._ref, upload.id, _url(upload), offset, limit)
             self._ready = True
+        self._told = offset, limit
         self._session.wake_sender()
+
+    def _can_wait(self, received: int, offset: int, limit: int) -> bool:
+        """Whether the client misses nothing until something is durable: there is no more credit,
+        or most of what it knows of is left, and room for a chunk.
+        """
+        durable, told = self._told
+        more, left = limit - told, told - received
+        enough = not more or (left >= self._session.max_chunk and left > 3 * more)
+        return offset == durable and enough
 
     def refuse(self, error: UploadError, upload: Upload | None, *, owed: bool) -> None:
         """Say *error*; *owed*: the ref was cancelled, and gets a last word of its own."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from typing import Final
 
 import trio
@@ -38,10 +36,32 @@ class Pace:
                 )
             self._began, self._count = trio.current_time(), 0
 
-    @contextmanager
-    def held_back(self) -> Iterator[None]:
+    def held_back(self) -> HeldBack:
         """While the block runs nothing is read."""
-        began = trio.current_time()
-        with self._claim.working() if self._claim is not None else nullcontext():
-            yield
-        self._began += trio.current_time() - began
+        return HeldBack(self, self._claim)
+
+    def stood_still(self, seconds: float) -> None:
+        """Nothing was read for *seconds*."""
+        self._began += seconds
+
+
+class HeldBack:
+    """A block while which nothing is read.
+
+    A class and no generator: it stands on the way of every piece of a body.
+    """
+
+    __slots__ = ("_began", "_claim", "_pace")
+
+    def __init__(self, pace: Pace, claim: Claim | None) -> None:
+        self._pace, self._claim = pace, claim
+
+    def __enter__(self) -> None:
+        self._began = trio.current_time()
+        if self._claim is not None:
+            self._claim.begin_work()
+
+    def __exit__(self, *error: object) -> None:
+        if self._claim is not None:
+            self._claim.end_work()
+        self._pace.stood_still(trio.current_time() - self._began)

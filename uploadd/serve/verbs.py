@@ -20,9 +20,10 @@ from uploadd.protocol.hooks import Draft
 from uploadd.protocol.requests import Append, Create, is_part
 from uploadd.protocol.upload import Input, State, Upload
 from uploadd.serve.admitting import asking, invite, measured
-from uploadd.serve.appending import Body, Holder, holding
+from uploadd.serve.appending import Body
 from uploadd.serve.checked import CheckedBody
 from uploadd.serve.exchange import Exchange
+from uploadd.serve.holding import Holder, holding
 from uploadd.uploads import Uploads
 
 CANCEL_SECONDS: Final = 5.0
