@@ -118,6 +118,46 @@ async def test_room_for_one_is_told_to_everybody_who_waits(nursery: trio.Nursery
     assert sorted(went) == [0, 1, 2]
 
 
+class Steps(trio.abc.Instrument):
+    """Counts the turns of tasks."""
+
+    count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """One more."""
+        self.count += 1
+
+
+async def test_who_waits_longest_goes_first_and_the_others_are_left_asleep(
+    nursery: trio.Nursery,
+) -> None:
+    """A thousand that look in vain whenever there is room for one would keep the loop busy."""
+    total = 1_000_000
+    budget, went = Budget(total), list[int]()
+    mover = crowd(budget, moving=total)
+
+    async def reader(number: int, share: Share) -> None:
+        await share.room()
+        went.append(number)
+        share.take(100)  # and there is none again
+
+    for number, share in enumerate([crowd(budget, moving=2000) for _ in range(1000)]):
+        nursery.start_soon(reader, number, share)
+        await wait_all_tasks_blocked()
+    mover.take(2_000_000)
+    mover.give_back(budget.used - total)
+    await wait_all_tasks_blocked()
+    assert went == []
+    steps = Steps()
+    trio.lowlevel.add_instrument(steps)
+    for _ in range(10):
+        mover.give_back(100)
+        await wait_all_tasks_blocked()
+    trio.lowlevel.remove_instrument(steps)
+    assert went == list(range(10))
+    assert steps.count < 100
+
+
 async def test_a_session_that_ends_makes_room(nursery: trio.Nursery) -> None:
     """What the library held for it is gone, and the shares of the others have grown."""
     budget = Budget(TOTAL)

@@ -9,6 +9,7 @@ fill half of the budget are taken, and of more those of sessions below their fai
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
 import trio
@@ -29,7 +30,8 @@ class Budget:
         self.runs = 0
         """Uploads that are under way in sessions."""
         self._shares = 0
-        self._waiting = trio.lowlevel.ParkingLot()
+        self._waiting: OrderedDict[Share, trio.Event] = OrderedDict()
+        """Who waits for room, longest first."""
 
     @property
     def max_chunk(self) -> int:
@@ -55,8 +57,13 @@ class Budget:
     def _move(self, used: int, moving: int) -> None:
         self.used += used
         self.moving += moving
-        if (used < 0 or moving < 0) and self._waiting:
-            self._waiting.unpark_all()  # to look again
+        if used < 0 or moving < 0:
+            self._wake_next()
+
+    def _wake_next(self) -> None:
+        """Have one look who waits, not all: it has the next look when it goes on itself."""
+        if self._waiting and not self._crowded:
+            self._waiting.popitem(last=False)[1].set()
 
 
 class Share:
@@ -98,8 +105,10 @@ class Share:
     def hold(self, count: int) -> None:
         """Messages that are not whole hold *count* bytes now."""
         if not self._closed:
-            self._budget._move(count - self.held, 0)
-            self.held = count
+            less, self.held = self.held - count, count
+            self._budget._move(-less, 0)
+            if less > 0:
+                self._look()
 
     def take(self, count: int) -> None:
         """*count* bytes go on their way to the store."""
@@ -110,6 +119,12 @@ class Share:
         """*count* of them have left memory."""
         self.moving -= count
         self._budget._move(-count, -count)
+        self._look()
+
+    def _look(self) -> None:
+        """It has become less, and need not wait for the others' memory if it is little."""
+        if self._budget._waiting and self in self._budget._waiting and self.may_read:
+            self._budget._waiting.pop(self).set()
 
     @property
     def max_chunk(self) -> int:
@@ -124,9 +139,18 @@ class Share:
         return not budget._crowded or self.held + self.moving < fair
 
     async def room(self) -> None:
-        """Wait until this session may take more in."""
+        """Wait until this session may take more in.  One reader at a time."""
+        waiting, again = self._budget._waiting, False
         while not self.may_read:
-            await self._budget._waiting.park()
+            event = waiting[self] = trio.Event()
+            if again:  # somebody was faster
+                waiting.move_to_end(self, last=False)
+            try:
+                await event.wait()
+            finally:
+                waiting.pop(self, None)
+            again = True
+        self._budget._wake_next()
 
     def close(self) -> None:
         """The session is over; what is still moving is given back as it is written."""
@@ -134,4 +158,5 @@ class Share:
             self.hold(0)
             self._closed = True
             self._budget._shares -= self._joined
-            self._budget._waiting.unpark_all()
+            for share in [one for one in self._budget._waiting if one.may_read]:
+                self._budget._waiting.pop(share).set()  # what is fair has grown
