@@ -34,15 +34,15 @@ class Knot:
 collect_seldom()
 searches = lambda: sum(one["collections"] for one in gc.get_stats())
 before = searches()
-kept = [Knot() for _ in range(4000)]
+kept = [Knot() for _ in range(20_000)]
 assert searches() == before, "what lives is not searched"
 knot = weakref.ref(Knot())
-for _ in range(20_000): Knot()
+for _ in range(60_000): Knot()
 assert knot() is None, "what nobody can reach is found"
 assert searches() > before
 """
 
 
 def test_cycles_are_looked_for_seldom_and_found() -> None:
-    """A few thousand living objects are no reason; garbage never becomes much."""
+    """Those of two thousand uploads are no reason; garbage never becomes much."""
     subprocess.run([sys.executable, "-c", CYCLES], check=True)

@@ -4,7 +4,9 @@ glibc gives such a buffer back to the system after each use, and then every new 
 faults: more than reading, masking and sending it.
 
 Python looks for cycles whenever 700 more objects live than died.  A thousand uploads that wait for
-one flush are more than that, and none of them is garbage: it looked in vain, again and again.
+one flush are more than that, and none of them is garbage: it looked in vain, again and again.  And
+each look is at all objects that are new, however old those are that they have replaced: with two
+thousand uploads under way 90 000 objects, 50 ms in which nobody is served.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Final
 KEEP: Final = 128 << 20  # bytes of free memory that stay ours
 LARGEST: Final = 32 << 20  # bytes up to which buffers come from there; glibc allows no more
 
-SELDOM: Final = 10_000  # objects that live more than died, until cycles are looked for
+SELDOM: Final = 50_000  # objects that live more than died, until cycles are looked for
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
@@ -35,4 +37,4 @@ def collect_seldom() -> None:
     """Look for cycles less often, and never among what is there now: modules, and what started."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(SELDOM, 10, 10)
+    gc.set_threshold(SELDOM, 2, 10)
