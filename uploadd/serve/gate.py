@@ -53,6 +53,7 @@ class Gate:
         self.holding_back = False
         self._held_back = 0.0  # seconds of the open message for which we did not read
         self._since: float | None = None  # when that message began
+        self._waited = False  # for what was read last: others had their turn
         self._scratch = _scratch_of_this_run()
 
     @property
@@ -94,11 +95,11 @@ class Gate:
 
     async def _turn(self) -> None:
         """At most 128 frames, so that no peer can hold the loop.  Raises Closed."""
-        waited = False if self._reader.pending else await self._read()
+        if self._reader.pending or not self._waited:
+            await trio.lowlevel.checkpoint()
+        self._waited = False if self._reader.pending else await self._read()
         self._heard += self._reader.take(trio.current_time())
         self._share.hold(self._reader.open_bytes)
-        if not waited:  # not before: what was read lies where others read to as well
-            await trio.lowlevel.checkpoint()
 
     @property
     def _size(self) -> int:
