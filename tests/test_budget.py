@@ -178,6 +178,61 @@ async def test_a_session_that_ends_makes_room(nursery: trio.Nursery) -> None:
     assert (budget.used, budget.moving) == (TOTAL + 400, TOTAL)
 
 
+@pytest.mark.parametrize("what", ["give back", "hold"])
+async def test_who_has_become_less_than_its_share_need_not_wait_for_the_others(
+    nursery: trio.Nursery, what: str
+) -> None:
+    """The budget is as full as before: what others have is theirs to write."""
+    budget = Budget(TOTAL)
+    crowd(budget, moving=2 * TOTAL)
+    mine = crowd(budget, held=300, moving=300)
+    went = trio.Event()
+
+    async def reader() -> None:
+        await mine.room()
+        went.set()
+
+    nursery.start_soon(reader)
+    await wait_all_tasks_blocked()
+    assert not went.is_set()
+    if what == "hold":
+        mine.hold(100)
+    else:
+        mine.give_back(200)
+    await wait_all_tasks_blocked()
+    assert went.is_set()
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_look_is_not_lost_with_whoever_was_to_have_it(
+    nursery: trio.Nursery, before: bool
+) -> None:
+    """It is cancelled before there is room, or in the same turn: the next one goes."""
+    budget, went = Budget(TOTAL), list[int]()
+    mover = crowd(budget, moving=1)
+    first, second = crowd(budget, held=TOTAL), crowd(budget, held=TOTAL)
+    scope = trio.CancelScope()
+
+    async def reader(number: int, share: Share) -> None:
+        await share.room()
+        went.append(number)
+
+    async def cancelled() -> None:
+        with scope:
+            await reader(1, first)
+
+    nursery.start_soon(cancelled)
+    await wait_all_tasks_blocked()
+    nursery.start_soon(reader, 2, second)
+    await wait_all_tasks_blocked()
+    scope.cancel()
+    if before:
+        await wait_all_tasks_blocked()
+    mover.give_back(1)
+    await wait_all_tasks_blocked()
+    assert went == [2]
+
+
 async def test_what_still_moves_when_a_session_ends_is_given_back_later() -> None:
     """By its writer; and a library that dies late holds nothing any more."""
     budget = Budget(TOTAL)
@@ -241,7 +296,8 @@ def test_who_comes_late_has_a_fair_part_of_as_many_again() -> None:
 steps = st.lists(
     st.tuples(
         st.integers(0, 3),
-        st.sampled_from(["read", "hold", "take", "give back", "close"]),
+        st.sampled_from(["read", "hold", "take", "give back", "close", "cancel"]),
+        st.booleans(),
         st.integers(0, 2 * TOTAL),
     ),
     max_size=40,
@@ -249,22 +305,29 @@ steps = st.lists(
 
 
 @given(steps)
-async def test_it_never_deadlocks(steps: list[tuple[int, str, int]]) -> None:
-    """In any order of things: whoever may read does, and somebody may, or something moves."""
+async def test_it_never_deadlocks(steps: list[tuple[int, str, bool, int]]) -> None:
+    """In any order of things, some of them in one turn: whoever may read does, and somebody may, or
+    something moves.
+    """
     budget = Budget(TOTAL)
     shares = [budget.share() for _ in range(4)]
     open_, waits = set(range(4)), set[int]()
+    scopes = [trio.CancelScope() for _ in shares]
 
     async def reader(number: int) -> None:
-        await shares[number].room()
+        scopes[number] = trio.CancelScope()
+        with scopes[number]:
+            await shares[number].room()
         waits.discard(number)
 
     async with trio.open_nursery() as nursery:
-        for who, what, count in steps:
+        for who, what, together, count in steps:
             share = shares[who]
             if what == "read" and who in open_ - waits:
                 waits.add(who)
                 nursery.start_soon(reader, who)
+            elif what == "cancel":
+                scopes[who].cancel()
             elif what == "hold":
                 share.hold(count)
             elif what == "take" and who in open_:
@@ -274,6 +337,8 @@ async def test_it_never_deadlocks(steps: list[tuple[int, str, int]]) -> None:
             elif what == "close":
                 share.close()
                 open_.discard(who)
+            if together:
+                continue
             await wait_all_tasks_blocked()
             assert budget.used == sum(share.held + share.moving for share in shares)
             assert budget.moving == sum(share.moving for share in shares)

@@ -147,8 +147,10 @@ class Share:
                 waiting.move_to_end(self, last=False)
             try:
                 await event.wait()
-            finally:
+            except trio.Cancelled:
                 waiting.pop(self, None)
+                self._budget._wake_next()  # the look may have been ours
+                raise
             again = True
         self._budget._wake_next()
 

@@ -20,6 +20,8 @@ MIB: Final = 1 << 20
 POORER: Final = ("setpriv", "--bounding-set=-sys_resource,-sys_admin")
 """To the kernel a user who may have 64 large pipes, whatever the name is."""
 TUS: Final = "Tus-Resumable: 1.0.0\r\n"
+PIECE: Final = 7001
+"""Bytes that are sooner read and written than moved by the kernel."""
 
 
 class Answer:
@@ -288,3 +290,54 @@ def test_after_a_disk_error_in_the_middle_the_connection_is_not_used_again(memor
                 peer.answer()
         assert daemon.alive
         assert 0 < head(daemon, target, ends=False) <= 1_500_000
+
+
+def dribble(daemon: Daemon, target: str, peer: Peer, data: bytes) -> None:
+    """Send *data* in pieces not worth a turn in a thread, each when the last is written."""
+    for at in range(0, len(data), PIECE):
+        peer.sock.sendall(data[at : at + PIECE])
+        while growing(daemon, target) < min(at + PIECE, len(data)):
+            os.sched_yield()
+
+
+def test_what_dribbles_arrives_as_it_was_and_what_follows_is_the_next_request(
+    daemon: Daemon,
+) -> None:
+    """Nothing of it is taken for the body, though it came with its end."""
+    data = os.urandom(200_001)
+    with Peer(daemon) as peer:
+        target = peer.create(len(data))
+        peer.patch(target, 0, len(data))
+        behind = f"HEAD {target} HTTP/1.1\r\nHost: localhost\r\n{TUS}\r\n"
+        dribble(daemon, target, peer, data[:-PIECE])
+        peer.sock.sendall(data[-PIECE:] + behind.encode())
+        answers = peer.sock.makefile("rb")
+        heads = [b"".join(iter(answers.readline, b"\r\n")).decode() for _ in range(2)]
+        assert [Answer(head).status for head in heads] == [204, 200]
+        assert Answer(heads[1]).offset == len(data)
+        peer.ask("HEAD", target)
+        assert peer.answer().offset == len(data), "the connection goes on"
+    assert stored(daemon, target) == data
+
+
+@pytest.mark.parametrize("how", ["end", "reset"])
+def test_who_breaks_off_between_two_small_pieces_goes_on_behind_them(
+    daemon: Daemon, how: str
+) -> None:
+    """At once: the claim is free, and nobody waits for more."""
+    data = os.urandom(200_000)
+    with Peer(daemon) as peer:
+        target = peer.create(len(data))
+        peer.patch(target, 0, len(data))
+        dribble(daemon, target, peer, data[:70_010])
+        if how == "reset":
+            peer.drop()
+        else:
+            peer.sock.shutdown(socket.SHUT_WR)
+            assert peer.sock.recv(1) == b"", "nobody waits for the rest"
+    assert head(daemon, target, ends=False) == 70_010
+    with Peer(daemon) as peer:
+        peer.patch(target, 70_010, len(data) - 70_010)
+        peer.sock.sendall(data[70_010:])
+        assert peer.answer().status == 204
+    assert stored(daemon, target) == data

@@ -298,6 +298,36 @@ async def test_while_the_budget_is_full_nothing_is_read(
     assert gated.heard == [b"patience"]
 
 
+async def test_others_run_after_every_two_reads_of_one_who_never_pauses() -> None:
+    """However little there is in a read: what waits in the socket is endless."""
+    gated, ticks = Gated(await over_sockets()), 0
+    share = gated.share.max_chunk  # bytes of one read
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await trio.lowlevel.checkpoint()
+
+    async def pour() -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while True:
+                await gated.peer.send_all(frame(BINARY, bytes(share // 2 - 8)) * 8)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pour)
+        await wait_all_tasks_blocked()  # as much as the connection holds
+        nursery.start_soon(tick)
+        seen = []
+        for _ in range(64):
+            await gated.gate.next()
+            seen.append(ticks)
+        nursery.cancel_scope.cancel()
+    assert max(seen.count(tick) for tick in set(seen)) <= 8
+    await trio.aclose_forcefully(gated.gate.stream)
+    await trio.aclose_forcefully(gated.peer)
+
+
 # --- time -----------------------------------------------------------------------------------------
 
 
@@ -326,6 +356,21 @@ async def test_a_message_must_end_in_time(autojump_clock: trio.testing.MockClock
     await gated.peer.send_all(bytes(106 - 11) + frame(PING, b"ping") + GOODBYE)
     await gated.gate.drop()
     assert gated.gate.peer_closed
+
+
+async def test_half_a_message_over_a_socket_must_end_in_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Also where nothing more comes at all."""
+    gated = Gated(await over_sockets())
+    await gated.peer.send_all(frame(BINARY, bytes(100))[:50])
+    start = trio.current_time()
+    with pytest.raises(Closed) as caught:
+        await gated.gate.next()
+    assert at(30, start)
+    assert caught.value.refusal == Refusal(1008, "a message must end within 30 s")
+    await trio.aclose_forcefully(gated.gate.stream)
+    await trio.aclose_forcefully(gated.peer)
 
 
 async def test_a_message_that_is_late_is_late_however_fast_its_end_comes(

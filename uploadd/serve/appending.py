@@ -72,13 +72,12 @@ class Writer:
 
     async def credit(self) -> None:
         """Wait until another mebibyte may come: the disk must not fall behind without bound."""
-        while not self.has_credit:
+        while not self._grants():
             self._uploads.commit.flush(self._upload)
             await self._holder.moved()
 
-    @property
-    def has_credit(self) -> bool:
-        """Whether another mebibyte may come."""
+    def _grants(self) -> bool:
+        """Raise the credit as far as it goes; whether another mebibyte may come."""
         run = self._run
         return run.grant(run.offset(self._upload), CREDIT) >= run.received + CREDIT
 
@@ -155,7 +154,7 @@ class Body(Writer):
             await self.write(first)
             await self._pay(len(first))
         while left:
-            if not self.has_credit:
+            if not self._grants():
                 with self._pace.held_back():
                     await self.credit()
             with trio.move_on_after(IDLE) as patience:

@@ -97,7 +97,9 @@ class Gate:
         """At most 128 frames, so that no peer can hold the loop.  Raises Closed."""
         if self._reader.pending or not self._waited:
             await trio.lowlevel.checkpoint()
-        self._waited = False if self._reader.pending else await self._read()
+        self._waited = False
+        if not self._reader.pending:
+            await self._read()
         self._heard += self._reader.take(trio.current_time())
         self._share.hold(self._reader.open_bytes)
 
@@ -110,41 +112,34 @@ class Gate:
 
     # --- reading --------------------------------------------------------------------------------
 
-    async def _read(self) -> bool:
-        """Have more bytes of the peer, or a refusal; whether others had their turn meanwhile.
-
-        Raises Closed at its end.
-        """
+    async def _read(self) -> None:
+        """Have more bytes of the peer, or a refusal.  Raises Closed at its end."""
         if self._since != self._reader.message_since:
             self._since, self._held_back = self._reader.message_since, 0.0
         if not self._share.may_read:
             await self._wait_for_room()
-        deadline, count, waited = self._deadline(), None, False
-        if trio.current_time() < deadline:
-            try:
-                count, waited = await self._receive(deadline)
-            except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
-                raise Closed from error
-        if count is None:
+        deadline = self._deadline()
+        if trio.current_time() >= deadline or (count := await self._receive(deadline)) is None:
             told = f"a message must end within {self._message_seconds:g} s"
             self._reader.refuse(Refusal(POLICY, told))
-            return waited
+            return
         self.heard = trio.current_time()
         if not count:
             raise Closed
-        return waited
 
-    async def _receive(self, deadline: float) -> tuple[int | None, bool]:
-        """How many bytes came, 0 at the end, None when nothing came until *deadline*; and
-        whether that was waited for.
-        """
-        if self._socket is None:
-            return await self._receive_some(self.stream, deadline), True
-        if (count := self._receive_now(self._socket)) is not None:
-            return count, False
-        while count is None and await _readable(self._socket, deadline):
-            count = self._receive_now(self._socket)
-        return count, True
+    async def _receive(self, deadline: float) -> int | None:
+        """How many bytes came, 0 at the end; None when nothing came until *deadline*."""
+        try:
+            if self._socket is None:
+                self._waited = True
+                return await self._receive_some(self.stream, deadline)
+            while (count := self._receive_now(self._socket)) is None:
+                self._waited = True
+                if not await _readable(self._socket, deadline):
+                    return None
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
+            raise Closed from error
+        return count
 
     def _receive_now(self, socket: trio.socket.SocketType) -> int | None:
         """How many bytes are here, 0 at the end; None when nothing is."""

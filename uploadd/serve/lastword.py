@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple
+
+import trio
+
 from uploadd.errors import GoneReason, UploadError
 from uploadd.protocol import pages
 from uploadd.protocol.answers import answer
 from uploadd.protocol.upload import Upload
 from uploadd.protocol.wsmessages import Digest
 from uploadd.serve.voice import Voice
+
+UNTOLD: Final = 256 * 1024
+"""Bytes that are taken and need not be told at once; by more a client sees how fast it is."""
+SILENT: Final = 5.0
+"""Seconds without a word in which a client that sends may take us for dead, and less."""
+
+
+class _Told(NamedTuple):
+    received: int
+    offset: int
+    limit: int
+    at: float
 
 
 class Telling:
@@ -17,7 +33,7 @@ class Telling:
         self._session, self._ref = session, ref
         self.mute = False
         self._ready = False
-        self._told = (0, 0)  # the newest offset and limit
+        self._told = _Told(0, 0, 0, 0.0)
 
     def stands(
         self, upload: Upload, received: int, offset: int, limit: int, *, ended: bool
@@ -31,17 +47,19 @@ class Telling:
         elif not ended:
             machine.ready(self._ref, upload.id, _url(upload), offset, limit)
             self._ready = True
-        self._told = offset, limit
+        self._told = _Told(received, offset, limit, trio.current_time())
         self._session.wake_sender()
 
     def _can_wait(self, received: int, offset: int, limit: int) -> bool:
-        """Whether the client misses nothing until something is durable: there is no more credit,
-        or most of what it knows of is left, and room for a chunk.
+        """Whether the client misses nothing until more is durable: little has come since the last
+        word, and there is no more credit, or most of it is left, and room for a chunk.
         """
-        durable, told = self._told
-        more, left = limit - told, told - received
+        told = self._told
+        if offset != told.offset or received - told.received >= UNTOLD:
+            return False
+        more, left = limit - told.limit, told.limit - received
         enough = not more or (left >= self._session.max_chunk and left > 3 * more)
-        return offset == durable and enough
+        return enough and trio.current_time() - told.at < SILENT
 
     def refuse(self, error: UploadError, upload: Upload | None, *, owed: bool) -> None:
         """Say *error*; *owed*: the ref was cancelled, and gets a last word of its own."""
