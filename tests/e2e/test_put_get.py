@@ -144,7 +144,7 @@ async def test_a_daemon_that_is_restarted_loses_no_upload(
         assert code == exits.OK, err
         assert proxy.up <= SIZE - acknowledged + OVERHEAD
     assert re.fullmatch(rf"{proxy.url}/f/[^/]+/film\.mp4\n", out)
-    assert "trying again in" in err
+    assert "; trying again " in err
     assert err.endswith(", 1 resumed, 0 failed\n")
     assert same(only(home / "store"), film)
 
