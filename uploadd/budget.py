@@ -61,7 +61,7 @@ class Budget:
             self._wake_next()
 
     def _wake_next(self) -> None:
-        """Have one look who waits, not all: it has the next look when it goes on itself."""
+        """Let one of those who wait look, not all; when it goes on, it lets the next one look."""
         if self._waiting and not self._crowded:
             self._waiting.popitem(last=False)[1].set()
 

@@ -14,9 +14,9 @@ from uploadd.protocol.wsmessages import Digest
 from uploadd.serve.voice import Voice
 
 UNTOLD: Final = 256 * 1024
-"""Bytes that are taken and need not be told at once; by more a client sees how fast it is."""
+"""Bytes that may be taken without a word; by what it is told a client sees how fast it is."""
 SILENT: Final = 5.0
-"""Seconds without a word in which a client that sends may take us for dead, and less."""
+"""Seconds that may pass without a word while a client sends; much later it takes us for dead."""
 
 
 class _Told(NamedTuple):
