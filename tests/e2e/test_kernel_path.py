@@ -296,8 +296,8 @@ def dribble(daemon: Daemon, target: str, peer: Peer, data: bytes) -> None:
     """Send *data* in pieces not worth a turn in a thread, each when the last is written."""
     for at in range(0, len(data), PIECE):
         peer.sock.sendall(data[at : at + PIECE])
-        while growing(daemon, target) < min(at + PIECE, len(data)):
-            os.sched_yield()
+        end = min(at + PIECE, len(data))
+        assert daemon.settles(lambda end=end: growing(daemon, target) >= end)
 
 
 def test_what_dribbles_arrives_as_it_was_and_what_follows_is_the_next_request(
@@ -311,10 +311,14 @@ def test_what_dribbles_arrives_as_it_was_and_what_follows_is_the_next_request(
         behind = f"HEAD {target} HTTP/1.1\r\nHost: localhost\r\n{TUS}\r\n"
         dribble(daemon, target, peer, data[:-PIECE])
         peer.sock.sendall(data[-PIECE:] + behind.encode())
-        answers = peer.sock.makefile("rb")
-        heads = [b"".join(iter(answers.readline, b"\r\n")).decode() for _ in range(2)]
-        assert [Answer(head).status for head in heads] == [204, 200]
-        assert Answer(heads[1]).offset == len(data)
+        said = b""
+        while said.count(b"\r\n\r\n") < 2:
+            more = peer.sock.recv(65536)
+            assert more, said
+            said += more
+        answers = [Answer(head.decode()) for head in said.split(b"\r\n\r\n")[:2]]
+        assert [answer.status for answer in answers] == [204, 200]
+        assert answers[1].offset == len(data)
         peer.ask("HEAD", target)
         assert peer.answer().offset == len(data), "the connection goes on"
     assert stored(daemon, target) == data

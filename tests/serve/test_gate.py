@@ -301,7 +301,7 @@ async def test_while_the_budget_is_full_nothing_is_read(
 async def test_others_run_after_every_two_reads_of_one_who_never_pauses() -> None:
     """However little there is in a read: what waits in the socket is endless."""
     gated, ticks = Gated(await over_sockets()), 0
-    share = gated.share.max_chunk  # bytes of one read
+    size = gated.share.max_chunk  # bytes of one read
 
     async def tick() -> None:
         nonlocal ticks
@@ -312,7 +312,7 @@ async def test_others_run_after_every_two_reads_of_one_who_never_pauses() -> Non
     async def pour() -> None:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while True:
-                await gated.peer.send_all(frame(BINARY, bytes(share // 2 - 8)) * 8)
+                await gated.peer.send_all(frame(BINARY, bytes(size // 2 - 8)) * 8)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pour)
