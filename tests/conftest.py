@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Final
 
 import pytest
@@ -13,6 +14,9 @@ from hypothesis import settings
 settings.register_profile("uploadd", deadline=None, derandomize=True)
 settings.register_profile("wander", deadline=None, print_blob=True)
 settings.load_profile("uploadd")
+
+# A shell that starts us in the background has us ignore Ctrl-C, and what we start as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONG: Final = ("e2e", "browser", "peers", "client")
 """Folders whose files take minutes, for they run other programs."""

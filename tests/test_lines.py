@@ -9,8 +9,10 @@ import os
 import socket
 import struct
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,3 +103,37 @@ def test_lines_go_to_the_journal_where_standard_error_leads_there(tmp_path: Path
     handler.handle(record("nobody listens any more"))
     handler.close()
     assert "nobody listens any more" in said.getvalue()
+
+
+def test_who_takes_lines_too_late_is_told_how_many_are_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Memory has its bound: whoever reads the log may stand still for days."""
+    monkeypatch.setattr(lines, "WAITING", 3)
+    queue = SimpleQueue[logging.LogRecord]()
+    queued = lines.Queued(queue)
+    for number in range(10):
+        queued.handle(record(str(number)))
+    taken = [queue.get().getMessage() for _ in range(3)]
+    for said in ("later", "and later"):
+        queued.handle(record(said))
+    taken += [queue.get().getMessage() for _ in range(queue.qsize())]
+    assert taken[:3] == ["0", "1", "2"]
+    assert taken[3].startswith("7 lines are missing here")
+    assert taken[4:] == ["later", "and later"]
+
+
+def test_a_line_is_written_as_it_was_said() -> None:
+    """What it was said of may change meanwhile; a traceback stays with it, once."""
+    queue = SimpleQueue[logging.LogRecord]()
+    queued, told = lines.Queued(queue), ["then"]
+    try:
+        raise ValueError("of ours")
+    except ValueError as error:
+        fault = (type(error), error, error.__traceback__)
+    for exc_info in (None, fault):
+        made = logging.LogRecord("uploadd", logging.ERROR, "", 0, "%s", (told,), exc_info)
+        queued.handle(made)
+    told[0] = "now"
+    assert lines.Text().format(queue.get()).endswith("['then']")
+    assert lines.Text().format(queue.get()).count("ValueError: of ours") == 1

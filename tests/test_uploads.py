@@ -114,6 +114,41 @@ async def test_an_upload_too_large_or_without_room_is_refused_before_its_first_b
         await r.uploads.room_for(100)
 
 
+async def test_what_is_free_is_read_once_for_all_who_have_to_know(
+    tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait for one answer; when that fails, the next asks."""
+    store, asked, answer = MemoryStore(capacity=100), 0, trio.Event()
+
+    async def room() -> int:
+        nonlocal asked
+        asked += 1
+        await answer.wait()
+        if asked == 1:
+            raise errors.StoreError("for once")
+        return 100
+
+    monkeypatch.setattr(store, "room", room)
+    async with rings(tmp_path, store) as r:
+        refused, begun = list[int](), list[int]()
+
+        async def begin(length: int) -> None:
+            try:
+                await r.uploads.room_for(length)
+            except errors.StoreError:
+                refused.append(length)
+            else:
+                begun.append(length)
+
+        for length in range(10):
+            nursery.start_soon(begin, length)
+        await trio.testing.wait_all_tasks_blocked()
+        assert asked == 1
+        answer.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (asked, len(refused), len(begun)) == (2, 1, 9)
+
+
 async def test_a_template_that_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
     """Not when the first upload is complete."""
     async with rings(tmp_path) as r:

@@ -12,6 +12,9 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from logging.handlers import QueueHandler, QueueListener
+from queue import SimpleQueue
+from threading import Thread
 from typing import Final, TextIO
 
 from uploadd.protocol.upload import Upload
@@ -21,6 +24,8 @@ log = logging.getLogger("uploadd.upload")
 JOURNAL: Final = "/run/systemd/journal/socket"
 MOST: Final = 1024
 """Characters of one field; the words of a line may have more, or a traceback would be cut."""
+WAITING: Final = 20_000
+"""Lines that may wait until somebody takes them, some 20 MiB; the rest is only counted."""
 PRIORITIES: Final = {
     logging.DEBUG: 7,
     logging.INFO: 6,
@@ -48,6 +53,47 @@ def leads_to_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
     except (OSError, ValueError):
         return False
     return environment.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+class Queued(QueueHandler):
+    """Hands lines to the thread that writes them, which may stand still: a line never waits."""
+
+    queue: SimpleQueue[logging.LogRecord]
+
+    def __init__(self, queue: SimpleQueue[logging.LogRecord]) -> None:
+        super().__init__(queue)
+        self._missing = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """What is said by now, as words: what is in it may change.
+
+        No other handler has the record, so it need not be copied.
+        """
+        record.msg, record.args = self.format(record), None
+        record.exc_info = record.exc_text = record.stack_info = None  # they are in the words
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Put it there, as long as there is room."""
+        if self.queue.qsize() >= WAITING:
+            self._missing += 1
+            return
+        if self._missing:
+            said = f"{self._missing} lines are missing here: those before were not taken in time"
+            self._missing = 0
+            self.queue.put(logging.LogRecord("uploadd", logging.WARNING, "", 0, said, None, None))
+        self.queue.put(record)
+
+
+class Writer(QueueListener):
+    """The thread that writes the lines of a queue."""
+
+    def stop_within(self, seconds: float) -> bool:
+        """Write what was said until now; False: it was not taken in time, and may never be."""
+        ending = Thread(target=self.stop, daemon=True)
+        ending.start()
+        ending.join(seconds)
+        return not ending.is_alive()
 
 
 class Text(logging.Formatter):

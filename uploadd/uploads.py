@@ -73,7 +73,7 @@ class Uploads(Endings):
         self.digests = Digests(store)
         self.archive = Archive(ledger)
         self.delivery = Delivery(self.hooks, Outbox(ledger))
-        self._room = (0, float("-inf"))
+        self._room, self._asking = (0, float("-inf")), trio.Lock()
         self._ids = new_ids()
         self._recent: deque[Upload] = deque(maxlen=RECENT)
 
@@ -99,12 +99,17 @@ class Uploads(Endings):
         """Refuse an upload of *length* before its first byte.  Raises TooLarge or NoSpace."""
         if self.max_length is not None and (length or 0) > self.max_length:
             raise errors.TooLarge(saying.too_large(length or 0, self.max_length))
-        room, read = self._room
-        if trio.current_time() - read > ROOM_AGE:
-            room = await self.store.room()
-            self._room = (room, trio.current_time())
+        if trio.current_time() - self._room[1] > ROOM_AGE:
+            await self._ask_room()
+        room, _ = self._room
         if (length or 1) > room:
             raise errors.NoSpace(await self._no_room(length, room))
+
+    async def _ask_room(self) -> None:
+        """Read what is free; one does it for all who have to know."""
+        async with self._asking:
+            if trio.current_time() - self._room[1] > ROOM_AGE:
+                self._room = (await self.store.room(), trio.current_time())
 
     async def _no_room(self, length: int | None, room: int) -> str:
         needs, free = saying.compared(length or 1, room)

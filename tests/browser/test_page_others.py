@@ -234,7 +234,8 @@ def test_ones_own_upload_that_somebody_cancels_is_cancelled_here_too(
 def session(daemon_url: str) -> Iterator[ClientConnection]:
     """A session of somebody else, greeted."""
     url = daemon_url.replace("http", "ws") + "/-/ws"
-    with connect(url, subprotocols=[Subprotocol("uploadd.v1")]) as made:
+    # What nobody here reads is taken all the same, or the end would wait behind it.
+    with connect(url, subprotocols=[Subprotocol("uploadd.v1")], max_queue=None) as made:
         made.send(json.dumps({"type": "hello"}))
         assert json.loads(made.recv())["type"] == "welcome"
         yield made

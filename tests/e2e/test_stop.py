@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -89,3 +94,28 @@ def test_it_ends_whatever_its_peers_do(tmp_path: Path, twice: bool) -> None:
         daemon.start()
         assert offset(daemon, path) == 100_000
         assert daemon.terminate() == 0
+
+
+def test_it_ends_though_nobody_reads_its_log(tmp_path: Path) -> None:
+    """As when it was piped into a program that stands still; what was stored is there."""
+    reads, writes = os.pipe()
+    fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, 4096)
+    command = [sys.executable, "-m", "uploadd", "serve", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stderr=writes) as process:
+        try:
+            os.close(writes)
+            said = b""
+            while not (ready := re.search(rb" at (http:\S+)\n", said)):
+                more = os.read(reads, 4096)
+                assert more, said
+                said += more
+            for number in range(100):  # a line of some 100 bytes each
+                url = f"{ready[1].decode()}/{number}.bin"
+                with urlopen(Request(url, b"x", method="PUT")) as answer:
+                    assert answer.status == 201
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+            os.close(reads)
+    assert len(list(tmp_path.glob("*.bin"))) == 100

@@ -7,11 +7,9 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
-from logging.handlers import QueueHandler, QueueListener
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import trio
 
@@ -23,6 +21,8 @@ from uploadd.listening import CannotStart
 from uploadd.store.contract import MediumFailed
 
 E = TypeVar("E", bound=Exception)
+LAST_LINES: Final = 3.0
+"""Seconds for which the end waits for whoever reads the log."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,37 +40,28 @@ def _serve(args: argparse.Namespace) -> int:
     if not config.storage.dir:
         print("which folder?\n→ uploadd serve DIR", file=sys.stderr)
         return os.EX_USAGE
-    with _logging(config.log.level.upper(), config.log.format):
-        return _run(loaded, partial(configuration, args))
+    writer, code = _writer(config.log.level.upper(), config.log.format), os.EX_SOFTWARE
+    try:
+        code = _run(loaded, partial(configuration, args))
+    finally:
+        if not writer.stop_within(LAST_LINES):
+            os._exit(code)  # all else has ended, and Python would wait for standard error
+    return code
 
 
-@contextmanager
-def _logging(level: str, form: str) -> Iterator[None]:
-    """Write the log from a thread of its own: standard error may block, the loop must not."""
+def _writer(level: str, form: str) -> lines.Writer:
+    """What writes the log, in a thread: standard error may block, the loop must not."""
     told = lines.handler(form, sys.stderr, os.environ)
     # No line tells of threads, processes or places in the code, and to find those out for every
     # upload costs more than to write the line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
     waiting: SimpleQueue[logging.LogRecord] = SimpleQueue()
-    listener = QueueListener(waiting, told)
-    logging.root.addHandler(_ToTheThread(waiting))
+    writer = lines.Writer(waiting, told)
+    logging.root.addHandler(lines.Queued(waiting))
     logging.root.setLevel(level)
-    listener.start()
-    try:
-        yield
-    finally:
-        listener.stop()  # everything is written
-
-
-class _ToTheThread(QueueHandler):
-    """Hands on the record itself: no other handler has it, so it need not be copied."""
-
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """What is said by now, as words: what is in it may change."""
-        record.msg, record.args = self.format(record), None
-        record.exc_info = record.exc_text = record.stack_info = None  # they are in the words
-        return record
+    writer.start()
+    return writer
 
 
 def _run(loaded: Loaded[Config], read: Callable[[], Loaded[Config]]) -> int:
