@@ -21,8 +21,6 @@ from pathlib import Path
 from bench import compare, page, plots, rows
 from bench.contenders import foreign
 from bench.harness import Bench
-from bench.installing import Missing
-from bench.load.workers import LoadFailed
 from bench.machine import machine, versions
 from bench.places import MIB, prepared
 from bench.scenarios import SCENARIOS
@@ -31,6 +29,8 @@ from bench.table import markdown
 HERE = page.HERE
 OUT = HERE.parent / "build" / "bench"
 ACCEPTED = page.ACCEPTED
+QUIET = 0.5
+"""Load before a run from which on it is no quiet machine."""
 FILES = 1 << 17
 """Descriptors that we ask for, where we may: sessions by the ten thousand need them."""
 
@@ -106,6 +106,8 @@ def run(form: str, chosen: Sequence[str], peers: Sequence[foreign.Peer], disk: P
     _raise_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unmount, remove
     began, about = time.perf_counter(), machine()
+    if os.getloadavg()[0] > QUIET:
+        print(f"something else runs (load {about['load before']}): wait for it", file=sys.stderr)
     when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     with prepared(disk, (3072 if form == "short" else 8192) * MIB) as places:
         bench = Bench(form, places, tuple(peers))
@@ -113,9 +115,8 @@ def run(form: str, chosen: Sequence[str], peers: Sequence[foreign.Peer], disk: P
             with bench.running(name):
                 try:
                     SCENARIOS[name].run(bench)
-                except (OSError, LoadFailed, Missing) as error:
-                    # A full disk, say: the other scenarios are measured all the same.
-                    bench.skip("the rest of it", f"broken off: {error}")
+                except Exception as error:  # noqa: BLE001 - the others are measured all the same
+                    bench.skip("the rest of it", f"broken off: {error!r}")
         about |= {name: place.about or place.why for name, place in places.items()}
     seconds = time.perf_counter() - began
     told = versions() | bench.versions
@@ -126,12 +127,11 @@ def run(form: str, chosen: Sequence[str], peers: Sequence[foreign.Peer], disk: P
 
 
 def _raise_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with suppress(ValueError, PermissionError):
         most = max(hard, FILES)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    del soft
 
 
 def write(result: rows.Result, folder: Path) -> None:

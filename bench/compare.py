@@ -15,6 +15,8 @@ from bench.figures import spread
 from bench.rows import Group, Key, Result, Row
 
 TOLERATED = 0.15
+SPEEDS = frozenset({"MB/s", "/s", "ms", "s", "s/GB"})
+"""Units in which a slower machine shows; what others hold in memory says nothing about ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def _drifts(rows: Iterable[Row], before: Mapping[Key, Row]) -> dict[Group, float
     """What became of the others of each group: the median of their changes."""
     found: dict[Group, list[float]] = defaultdict(list)
     for row in rows:
-        if not row.ours and row.values and row.key in before:
+        if not row.ours and row.unit in SPEEDS and row.values and row.key in before:
             found[row.group].append(_speed(row, before[row.key]))
     return {group: median(speeds) for group, speeds in found.items()}
 

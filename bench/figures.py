@@ -12,6 +12,8 @@ Better = Literal["more", "less"]
 
 BUSY = 0.9
 """Share of one processor from which on who uses it counts as what bounds a figure."""
+IN_TURN = 0.6
+"""Share of one processor from which on both sides count as waiting for each other."""
 FULL = 0.9
 """Share of all processors from which on the machine does."""
 
@@ -63,4 +65,4 @@ def bound(*, generator: float, server: Shares | None) -> str:
         return "machine"
     if max(server.thread, server.all) >= BUSY:
         return "server"
-    return "waiting"
+    return "each other" if min(generator, server.all) >= IN_TURN else "waiting"

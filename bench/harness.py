@@ -138,12 +138,14 @@ class Bench:
         rounds: int | None = None,
         warm: bool = True,
         keep: bool = False,
+        alone: bool = False,
         at: float | None = None,
         note: Callable[[Server], str] = lambda server: "",
     ) -> None:
         """Every server in turn, round by round; then a row for each of them and each measure.
 
-        *warm*: one round goes before those that count; *keep*: what was uploaded stays.
+        *warm*: one round goes before those that count; *keep*: what was uploaded stays; *alone*:
+        nobody else is wanted here, so nobody is missing.
         """
         loads: dict[Server, list[Load]] = {server: [] for server in servers}
         failed: dict[Server, str] = {}
@@ -164,7 +166,7 @@ class Bench:
                     row = _with(row, ratios=tuple(advantages(first, row.values, row.better)))
                 why = failed.get(server, "") or note(server) or server.note
                 self._add(_with(row, note=why, at=at))
-            for absent in self._absent:
+            for absent in self._absent if not alone else ():
                 self.figure(told, place, absent.name, measure.unit, (), note=absent.why)
 
     def _turn(

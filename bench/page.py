@@ -82,4 +82,5 @@ def _other(row: Row) -> str:
 
 
 def _figure(row: Row) -> str:
-    return number(spread(row.values).median) if row.values else f"– ({row.note[:80]})"
+    figure = number(spread(row.values).median) if row.values else "–"
+    return f"{figure} ({row.note[:80]})" if row.note else figure

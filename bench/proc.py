@@ -34,11 +34,12 @@ class Watch:
 
     def used(self) -> Usage:
         """Since it was made."""
-        cpu = sum(_cpu(pid) - before for pid, before in self._cpu.items())
-        busiest = 0.0
+        cpu = busiest = 0.0
         for pid, before in self._threads.items():
-            for thread, seconds in threads(pid).items():
-                busiest = max(busiest, seconds - before.get(thread, 0.0))
+            each = [now - before.get(thread, 0.0) for thread, now in threads(pid).items()]
+            busiest = max(busiest, *each) if each else busiest
+            # The process counts threads and children that have ended, but in ticks.
+            cpu += max(sum(each), _cpu(pid) - self._cpu[pid])
         return Usage(cpu, busiest, sum(peak_rss(pid) for pid in self._pids))
 
 

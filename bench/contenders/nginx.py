@@ -11,7 +11,7 @@ from bench.installing import program
 from bench.machine import program_version
 
 CONF = """\
-{user}pid {scratch}/pid; error_log stderr; worker_processes 1; worker_rlimit_nofile 16384;
+{user}pid {scratch}/pid; error_log stderr; worker_processes auto; worker_rlimit_nofile 16384;
 daemon off;
 events {{ worker_connections 8192; }}
 http {{

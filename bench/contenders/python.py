@@ -50,4 +50,4 @@ def tuspyserver(folder: Path) -> Iterator[Server]:
 
 
 def _version(name: str) -> str:
-    return PYTHON[name][0].partition("==")[2]
+    return ", ".join(PYTHON[name]).removeprefix(f"{name}==").replace("==", " ")

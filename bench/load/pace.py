@@ -15,6 +15,9 @@ from bench.load.sessions import begin_uploadd
 from bench.load.workers import Go, Job, Part
 from bench.load.ws import FLUSH, WebSocket, chunk_header, connect
 
+LATE = 10.0
+"""Seconds after the last chunk for which its ack is awaited."""
+
 
 class Paced:
     """One upload that gets a chunk every *interval*; the clock of a chunk starts when it is due."""
@@ -47,7 +50,10 @@ class Paced:
 def acks(
     server: Server, sessions: int, chunk: int, interval: float, seconds: float, *, flush: bool
 ) -> Job:
-    """A job: each session a chunk every *interval* for *seconds*; samples are ack latencies."""
+    """A job: each session a chunk every *interval* for *seconds*; samples are ack latencies.
+
+    What is not durable after `LATE` counts with that: who is slow does not drop out.
+    """
     payload = os.urandom(chunk)
 
     def run(go: Go) -> Part:
@@ -63,7 +69,7 @@ def acks(
         heapq.heapify(due)
         samples: list[float] = []
         sent, ends = 0, start + seconds
-        while (now := time.perf_counter()) < ends + 2 * interval and (
+        while (now := time.perf_counter()) < ends + LATE and (
             now < ends or any(one.waiting for one in paced.values())
         ):
             while due and due[0][0] <= now:
@@ -75,6 +81,7 @@ def acks(
             wait = max(0.0, due[0][0] - time.perf_counter()) if due else 0.05
             for fd, _ in poll.poll(wait):
                 samples += paced[fd].hear(time.perf_counter())
+        samples += [now - due for one in paced.values() for _, due in one.waiting]
         return Part(sent, sent * chunk, samples)
 
     return run

@@ -119,7 +119,7 @@ def _say(sock: socket.socket, said: Said) -> int:
 
 
 def probe(port: int, path: str, interval: float, seconds: float) -> Job:
-    """How long one who asks for *path* every *interval* waits for the answer."""
+    """How long one who is to ask for *path* every *interval* waits: from when that was due."""
 
     def run(go: Go) -> Part:
         sock, answers = connect(port), Answers()
@@ -127,14 +127,15 @@ def probe(port: int, path: str, interval: float, seconds: float) -> Job:
         buffer = memoryview(bytearray(65536))
         samples = []
         go()
-        ends = time.perf_counter() + seconds
-        while (asked := time.perf_counter()) < ends:
+        due = time.perf_counter()
+        ends = due + seconds
+        while due < ends:
+            time.sleep(max(0.0, due - time.perf_counter()))
             sock.sendall(said)
             while not answers.receive(buffer[: sock.recv_into(buffer)]):
                 pass
-            took = time.perf_counter() - asked
-            samples.append(took)
-            time.sleep(max(0.0, interval - took))
+            samples.append(time.perf_counter() - due)
+            due += interval
         return Part(len(samples), 0, samples)
 
     return run

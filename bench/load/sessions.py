@@ -142,7 +142,7 @@ def begin_of(server: Server) -> Begin:
 
 
 def upload(server: Server, sessions: int, size: int, chunk: int) -> Load:
-    """*size* bytes in all over *sessions*, from the first byte to the last ``done``."""
+    """*size* bytes in all over *sessions*, at least a chunk in each, to the last ``done``."""
     each = max(chunk, size // sessions // chunk * chunk)
     return together(server, *(_job(server, n, each, chunk) for n in spread_over(sessions)))
 

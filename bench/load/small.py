@@ -8,7 +8,7 @@ import select
 
 from bench.contenders.server import Server
 from bench.load.workers import Go, Job, Load, Part, spread_over, together
-from bench.load.ws import LAST, TEXT, chunk_header, frame_header, uploadd
+from bench.load.ws import LAST, chunk_header, uploadd, word
 
 AT_ONCE = 256
 """Refs alive at a time: what a session is allowed."""
@@ -84,7 +84,7 @@ class Flow:
             begin = b'{"type":"begin","ref":%d,"name":"%b-%d.jpg","length":%d}' % (
                 *(ref, self._stem.encode(), self.begun, self._size),
             )
-            parts += [frame_header(TEXT, len(begin)), begin, self._chunks[ref]]
+            parts += [word(begin), self._chunks[ref]]
             total += len(self._chunks[ref])
             self.begun += 1
         return b"".join(parts)

@@ -7,7 +7,7 @@ import os
 
 from bench.contenders.server import Server
 from bench.load.workers import Go, Load, Part, together
-from bench.load.ws import BINARY, TEXT, WebSocket, frame_header
+from bench.load.ws import BINARY, WebSocket, frame_header, word
 
 
 def upload(server: Server, size: int, chunk: int = 10240) -> Load:
@@ -22,8 +22,7 @@ def upload(server: Server, size: int, chunk: int = 10240) -> Load:
         binary = frame_header(BINARY, chunk) + payload
         go()
         for number in range(size // chunk):
-            told = b"451-%d%b" % (number, event)
-            ws.socket.sendall(frame_header(TEXT, len(told)) + told + binary)
+            ws.socket.sendall(word(b"451-%d%b" % (number, event)) + binary)
             if not _hear(ws).startswith(b"43%d[" % number):
                 raise ConnectionError("not the acknowledgement of this chunk")
         return Part(1, size // chunk * chunk)
@@ -41,7 +40,7 @@ def _connected(port: int) -> WebSocket:
 
 
 def _send(ws: WebSocket, told: bytes) -> None:
-    ws.socket.sendall(frame_header(TEXT, len(told)) + told)
+    ws.socket.sendall(word(told))
 
 
 def _hear(ws: WebSocket) -> bytes:

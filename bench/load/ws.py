@@ -1,6 +1,8 @@
-"""As little of RFC 6455 as a load generator needs; frames are masked with the zero key.
+"""As little of RFC 6455 as a load generator needs.
 
-The server has to unmask them all the same; the generator does not have to mask.
+Frames are masked with one key, and not the zero key: some servers see that there is nothing to
+unmask.  Payloads of files are random bytes, which are as random to whoever unmasks them, so the
+generator masks no more than the words around them.
 """
 
 from __future__ import annotations
@@ -18,27 +20,40 @@ HANDSHAKE = (
 UPLOADD = b"Sec-WebSocket-Protocol: uploadd.v1\r\n"
 TEXT, BINARY = 0x81, 0x82
 LAST, FLUSH = 2, 4
+KEY = b"\x37\xfa\x21\x3d"
+_KEYS = KEY * 64
 ATTEMPTS = 20
 
 
 def frame_header(first: int, size: int) -> bytes:
-    """Of a masked frame, with the zero key."""
+    """Of a frame that is masked with KEY."""
     if size < 126:
-        return struct.pack(">BB4x", first, 0x80 | size)
+        return struct.pack(">BB", first, 0x80 | size) + KEY
     if size < 65536:
-        return struct.pack(">BBH4x", first, 0xFE, size)
-    return struct.pack(">BBQ4x", first, 0xFF, size)
+        return struct.pack(">BBH", first, 0xFE, size) + KEY
+    return struct.pack(">BBQ", first, 0xFF, size) + KEY
+
+
+def masked(data: bytes) -> bytes:
+    """*data*, at most 256 bytes of words, as they are sent at the beginning of a frame."""
+    size = len(data)
+    key = int.from_bytes(_KEYS[:size], "little")
+    return (int.from_bytes(data, "little") ^ key).to_bytes(size, "little")
+
+
+def word(data: bytes) -> bytes:
+    """A whole frame of text."""
+    return frame_header(TEXT, len(data)) + masked(data)
 
 
 def text(told: object) -> bytes:
     """A whole frame with *told* as JSON."""
-    data = json.dumps(told).encode()
-    return frame_header(TEXT, len(data)) + data
+    return word(json.dumps(told).encode())
 
 
 def chunk_header(ref: int, at: int, size: int, flags: int = 0) -> bytes:
     """All before the payload of a chunk of uploadd.v1: frame header and chunk header."""
-    return frame_header(BINARY, 16 + size) + struct.pack(">BBHIQ", 1, flags, 0, ref, at)
+    return frame_header(BINARY, 16 + size) + masked(struct.pack(">BBHIQ", 1, flags, 0, ref, at))
 
 
 class Frames:

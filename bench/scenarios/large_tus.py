@@ -1,7 +1,8 @@
 """One large upload by tus PATCH over 1, 8 and 64 connections.
 
-2 GiB in the full form.  uploadd beside @tus/server, tuspyserver, and any ``--peer tus=URL``; none
-of those flushes.  The limit beside them: the kernel's splice(2) into a file, without a protocol.
+2 GiB in the full form.  uploadd beside @tus/server, tuspyserver, and any ``--peer tus=URL``; the
+first two flush no bytes.  The limit beside them: the kernel's splice(2) into a file, without a
+protocol.
 """
 
 from bench.contenders import node, python, raw, uploadd

@@ -22,7 +22,7 @@ PIECE = 65536
 
 
 def run(bench: Bench) -> None:
-    """Nothing of ours can be faster than these."""
+    """Without a protocol.  One sendfile(2) of it all is no bound: small steps stay in the cache."""
     size = bench.pick(short=256, full=1024) * MIB
     count = bench.pick(short=100, full=500)
     for place in bench.at(TMPFS):

@@ -65,6 +65,8 @@ def test_rounds_that_only_one_has_do_not_count() -> None:
         (0.3, Shares(0.95, 1.1, 0.7), "server"),
         (0.3, Shares(0.5, 1.0, 0.65), "server"),
         (0.1, Shares(0.2, 0.3, 0.2), "waiting"),
+        (0.1, Shares(0.8, 0.8, 0.45), "waiting"),
+        (0.85, Shares(0.8, 0.8, 0.8), "each other"),
     ],
 )
 def test_what_bounds_a_figure(generator: float, server: Shares | None, found: str) -> None:

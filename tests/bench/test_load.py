@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bench.load.answers import Answers, Refused, location
 from bench.load.requests import wrk_told
 from bench.load.workers import PROCESSORS, spread_over
-from bench.load.ws import BINARY, TEXT, Frames, chunk_header, frame_header
+from bench.load.ws import BINARY, KEY, TEXT, Frames, chunk_header, frame_header, masked, word
 
 
 def frame(first: int, payload: bytes) -> bytes:
@@ -47,18 +47,27 @@ def test_a_close_is_an_error_with_what_the_server_said() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536, 1 << 20])
-def test_our_frames_have_the_zero_key(size: int) -> None:
-    """Masked, as a client must; the server has to unmask them all the same."""
+def test_our_frames_are_masked_with_a_key_that_nobody_can_leave_out(size: int) -> None:
+    """With zeros some servers do, and would be measured without what they do for browsers."""
     header = frame_header(BINARY, size)
     assert header[1] & 0x80
-    assert header[-4:] == bytes(4)
+    assert all(header[-4:])
     assert len(header) == {0: 6, 125: 6, 126: 8, 65535: 8}.get(size, 14)
 
 
+@given(st.binary(max_size=256))
+def test_words_are_what_they_were_once_unmasked(said: bytes) -> None:
+    """Octet i of the payload with octet i modulo 4 of the key (RFC 6455 5.3)."""
+    frame = word(said)
+    assert frame.endswith(masked(said))
+    assert bytes(b ^ KEY[i % 4] for i, b in enumerate(masked(said))) == said
+
+
 def test_a_chunk_says_where_it_belongs() -> None:
-    """Frame header, then the sixteen bytes of docs/protocol.md."""
+    """Frame header, then the sixteen bytes of docs/protocol.md; the key goes on behind them."""
     said = chunk_header(7, 65536, 5, flags=6)
-    assert said[-16:].hex(" ") == "01 06 00 00 00 00 00 07 00 00 00 00 00 01 00 00"
+    told = bytes(b ^ KEY[i % 4] for i, b in enumerate(said[-16:]))
+    assert told.hex(" ") == "01 06 00 00 00 00 00 07 00 00 00 00 00 01 00 00"
     assert said[1] & 127 == 21
 
 
