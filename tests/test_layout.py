@@ -25,7 +25,7 @@ RINGS: tuple[tuple[str, ...], ...] = (
     (
         *("store", "ledger", "latest", "unread", "watch", "hooks", "auth", "systemd", "metrics"),
         *("allocator", "budget", "rows", "database", "archive", "tally", "lines", "outbox", "ages"),
-        *("quota", "pacing", "measures"),
+        *("quota", "pacing", "measures", "threads"),
     ),
     (
         "commit",

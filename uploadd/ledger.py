@@ -33,6 +33,7 @@ from uploadd.protocol.requests import PARTS
 from uploadd.protocol.upload import State, Upload
 from uploadd.rows import LOOK, UNFINISHED, Begun, Entries, held_of, upload_of, write
 from uploadd.store.contract import MediumFailed
+from uploadd.threads import in_thread
 
 T = TypeVar("T")
 STALE: Final = (
@@ -256,7 +257,7 @@ class Ledger:
             await self._in_thread(self._write_limit, close)
 
     async def _in_thread(self, limiter: trio.CapacityLimiter, job: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(job, limiter=limiter)
+        return await in_thread(job, limiter)
 
 
 def _marks(values: Collection[str]) -> str:

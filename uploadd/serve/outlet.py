@@ -12,11 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import trio
 
 from uploadd.errors import StoreError
+from uploadd.threads import in_thread
 
 STALL: Final = 60.0
 """Seconds in which a peer must take something; nginx's send_timeout."""
@@ -119,11 +121,8 @@ class SocketOutlet:
         sent = 0
         while True:
             # In a thread: the socket never blocks, but a file that is not in the page cache does.
-            sent += await trio.to_thread.run_sync(
-                _Turn(self._socket).take,
-                FileSpan(span.fd, span.offset + sent, span.count - sent),
-                limiter=self._threads,
-            )
+            rest = FileSpan(span.fd, span.offset + sent, span.count - sent)
+            sent += await in_thread(partial(_Turn(self._socket).take, rest), self._threads)
             if sent == span.count:
                 return
             await self._room()
@@ -168,9 +167,8 @@ class StreamOutlet:
         """Send all bytes of *span*; see `Outlet`."""
         at, end = span.offset, span.offset + span.count
         while at < end:
-            data = await trio.to_thread.run_sync(
-                _pread, span.fd, min(end - at, _READ), at, limiter=self._threads
-            )
+            read = partial(_pread, span.fd, min(end - at, _READ), at)
+            data = await in_thread(read, self._threads)
             await self.send(data)
             at += len(data)
 

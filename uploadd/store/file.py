@@ -29,6 +29,7 @@ from uploadd.store.pull import Pipes, pull
 from uploadd.store.reserve import Reserve
 from uploadd.store.seconds import Seconds
 from uploadd.store.writes import Growing, Kept, Write, Writes
+from uploadd.threads import in_thread
 
 T = TypeVar("T")
 GROWING: Final = ".uploadd/growing"
@@ -184,14 +185,12 @@ class FileStore:
         return entry.dirty.total + entry.in_flush.total if entry else 0
 
     def failed(self, id: str) -> bool:
-        entry = self._growing.get(id)
-        return entry is not None and entry.failed
+        return (entry := self._growing.get(id)) is not None and entry.failed
 
     # --- making durable -------------------------------------------------------------------
 
     def nameless(self, id: str) -> bool:
-        entry = self._growing.get(id)
-        return entry is not None and entry.anonymous
+        return (entry := self._growing.get(id)) is not None and entry.anonymous
 
     async def flush(
         self, ids: Sequence[str], publishing: Collection[str] = ()
@@ -295,6 +294,6 @@ class FileStore:
 
     async def _in_thread(self, limiter: trio.CapacityLimiter, job: Callable[[], T]) -> T:
         try:
-            return await trio.to_thread.run_sync(job, limiter=limiter)
+            return await in_thread(job, limiter)
         except OSError as error:  # of those that have not said better what they were doing
             raise disk.told(error, "using it") from error

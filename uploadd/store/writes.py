@@ -16,6 +16,7 @@ from uploadd.store import disk
 from uploadd.store.contract import Bytes
 from uploadd.store.reserve import Reserve
 from uploadd.store.seconds import Seconds
+from uploadd.threads import in_thread
 
 SMALL: Final = 64 * 1024
 """Bytes of a write that shares a thread hop with others that wait."""
@@ -177,7 +178,7 @@ class Writes:
     async def _hop(self, jobs: Sequence[Write]) -> None:
         try:
             with self._seconds.of("write"):
-                await trio.to_thread.run_sync(partial(self._now, jobs), limiter=self._limiter)
+                await in_thread(partial(self._now, jobs), self._limiter)
         finally:
             for job in jobs:
                 job.count_in()
