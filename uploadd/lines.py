@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Final, TextIO
 
+from uploadd.protocol.saying import plural
 from uploadd.protocol.upload import Upload
 from uploadd.tally import Way
 
@@ -60,9 +61,9 @@ class Queued(QueueHandler):
 
     queue: SimpleQueue[logging.LogRecord]
 
-    def __init__(self, queue: SimpleQueue[logging.LogRecord]) -> None:
-        super().__init__(queue)
-        self._missing = 0
+    def __init__(self) -> None:
+        super().__init__(SimpleQueue())
+        self._missing = 0  # guarded by the lock that every handler has
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """What is said by now, as words: what is in it may change.
@@ -74,19 +75,47 @@ class Queued(QueueHandler):
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Put it there, as long as there is room."""
-        if self.queue.qsize() >= WAITING:
+        """Put it there, or count it: so are all from the first that is missing on, until `gap`."""
+        has_room = not self._missing and self.queue.qsize() < WAITING
+        if has_room or record.levelno >= logging.CRITICAL:
+            self.queue.put(record)
+        else:
             self._missing += 1
-            return
-        if self._missing:
-            said = f"{self._missing} lines are missing here: those before were not taken in time"
-            self._missing = 0
-            self.queue.put(logging.LogRecord("uploadd", logging.WARNING, "", 0, said, None, None))
-        self.queue.put(record)
+
+    def gap(self) -> int:
+        """How many are missing after all that waited was taken; from now on there is room."""
+        count = 0
+        self.acquire()
+        try:
+            if self.queue.empty():
+                count, self._missing = self._missing, 0
+        finally:
+            self.release()
+        return count
 
 
 class Writer(QueueListener):
-    """The thread that writes the lines of a queue."""
+    """The thread that writes the lines; nothing else writes to their stream while it runs."""
+
+    queue: SimpleQueue[logging.LogRecord]
+
+    def __init__(self, queued: Queued, told: logging.Handler) -> None:
+        super().__init__(queued.queue, told)
+        self._queued = queued
+
+    def say(self, text: str, level: int) -> None:
+        """Have *text* stand among the lines whatever ``log.level`` is, and for people bare."""
+        self.queue.put(Said(text, level))
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Write it, and behind the last that waited how many are missing."""
+        super().handle(record)
+        self._tell_gap()
+
+    def stop(self) -> None:
+        """Write what was said until now."""
+        super().stop()
+        self._tell_gap()
 
     def stop_within(self, seconds: float) -> bool:
         """Write what was said until now; False: it was not taken in time, and may never be."""
@@ -95,12 +124,31 @@ class Writer(QueueListener):
         ending.join(seconds)
         return not ending.is_alive()
 
+    def _tell_gap(self) -> None:
+        if count := self._queued.gap():
+            verb = "is" if count == 1 else "are"
+            missing = f"{plural(count, 'line')} {verb} missing here"
+            said = f"{missing}: those before were not taken in time"
+            line = logging.LogRecord("uploadd", logging.WARNING, "", 0, said, None, None)
+            super().handle(line)
+
+
+class Said(logging.LogRecord):
+    """Words that people get as they are, such as the address at which it serves."""
+
+    def __init__(self, text: str, level: int) -> None:
+        super().__init__("uploadd", level, "", 0, text, None, None)
+
 
 class Text(logging.Formatter):
     """For people."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return record.getMessage() if isinstance(record, Said) else super().format(record)
 
 
 class Json(logging.Formatter):

@@ -161,7 +161,8 @@ class Daemon:
         """How many descriptors it has open."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
-    def settles(self, condition: Callable[[], bool], seconds: float = START) -> bool:
+    @staticmethod
+    def settles(condition: Callable[[], bool], seconds: float = START) -> bool:
         """Whether *condition* comes true: of another process there is nothing to wait for."""
         deadline = time.monotonic() + seconds
         while not condition():

@@ -45,6 +45,9 @@ def test_a_port_in_use_tells_who_uses_it_and_another_one(tmp_path: Path) -> None
         file.write_text(f"[server]\nport = {port}\n")
         by_file = Daemon(tmp_path / "store", "--config", str(file), port=None)
         assert said(by_file, os.EX_UNAVAILABLE) == f"{told}; or change port in {file}:2\n"
+        as_json = Daemon(tmp_path / "store", "--port", str(port), "--set", "log.format=json")
+        line = json.loads(said(as_json, os.EX_UNAVAILABLE))
+        assert (line["message"], line["level"]) == (told, "error")
 
 
 def test_an_address_of_another_computer_is_told(tmp_path: Path) -> None:

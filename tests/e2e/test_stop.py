@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 from urllib.request import Request, urlopen
 
 import pytest
 
 from tests.e2e.daemon import Daemon
+from tests.e2e.fronts import free_port
 from tests.wire import frame, handshake, head, text
 
 LENGTH = 8_000_000
@@ -96,26 +97,95 @@ def test_it_ends_whatever_its_peers_do(tmp_path: Path, twice: bool) -> None:
         assert daemon.terminate() == 0
 
 
-def test_it_ends_though_nobody_reads_its_log(tmp_path: Path) -> None:
-    """As when it was piped into a program that stands still; what was stored is there."""
+class Unread(NamedTuple):
+    """The end of a pipe that is full, and that nobody reads while a program stands still."""
+
+    writes: int
+    reads: int
+    full: bytes
+
+    def holds(self) -> bytes:
+        """What is in it now."""
+        os.set_blocking(self.reads, False)
+        return os.read(self.reads, 1 << 20)
+
+
+@pytest.fixture
+def unread() -> Iterator[Unread]:
+    """One that is full before the daemon starts."""
     reads, writes = os.pipe()
     fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, 4096)
-    command = [sys.executable, "-m", "uploadd", "serve", str(tmp_path), "--port", "0"]
-    with subprocess.Popen(command, stderr=writes) as process:
+    os.set_blocking(writes, False)
+    held = 0
+    with suppress(BlockingIOError):
+        while True:
+            held += os.write(writes, bytes(512))
+    os.set_blocking(writes, True)
+    yield Unread(writes, reads, bytes(held))
+    os.close(writes)
+    os.close(reads)
+
+
+@contextmanager
+def running(unread: Unread, folder: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Python with these *words* in *folder*, and its log goes nowhere."""
+    with subprocess.Popen([sys.executable, *words], cwd=folder, stderr=unread.writes) as process:
         try:
-            os.close(writes)
-            said = b""
-            while not (ready := re.search(rb" at (http:\S+)\n", said)):
-                more = os.read(reads, 4096)
-                assert more, said
-                said += more
-            for number in range(100):  # a line of some 100 bytes each
-                url = f"{ready[1].decode()}/{number}.bin"
-                with urlopen(Request(url, b"x", method="PUT")) as answer:
-                    assert answer.status == 201
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            yield process
         finally:
             process.kill()
-            os.close(reads)
-    assert len(list(tmp_path.glob("*.bin"))) == 100
+
+
+def listens(port: int) -> bool:
+    """Whether somebody does."""
+    with socket.socket() as peer:
+        peer.settimeout(60)
+        return peer.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_nobody_waits_for_whoever_reads_the_log(tmp_path: Path, unread: Unread) -> None:
+    """It starts, serves and ends as ever; not a line was taken."""
+    port = free_port()
+    words = ("-m", "uploadd", "serve", str(tmp_path), "--port", str(port))
+    with running(unread, tmp_path, *words) as process:
+        assert Daemon.settles(lambda: listens(port))
+        request = Request(f"http://127.0.0.1:{port}/stored.bin", b"x", method="PUT")
+        with urlopen(request, timeout=60) as answer:
+            assert answer.status == 201
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert (tmp_path / "stored.bin").read_bytes() == b"x"
+    assert unread.holds() == unread.full
+
+
+WAITS = """
+import sys
+from pathlib import Path
+from uploadd import cli, lines
+
+class Writer(lines.Writer):
+    def stop_within(self, seconds):
+        Path("waits").touch()
+        return super().stop_within(float(sys.argv.pop()))
+
+lines.Writer = Writer
+sys.exit(cli.main(sys.argv[1:-1]))
+"""
+"""The daemon with a last wait of so many seconds, which can be seen."""
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_it_ends_with_its_own_code_though_nobody_hears_why(
+    tmp_path: Path, unread: Unread, interrupted: bool
+) -> None:
+    """The port is taken.  Ctrl-C in the last wait makes it shorter, and nothing else."""
+    seconds = "3600" if interrupted else "0.1"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        words = ("-c", WAITS, "serve", "store", "--port", port, seconds)
+        with running(unread, tmp_path, *words) as process:
+            if interrupted:
+                assert Daemon.settles((tmp_path / "waits").exists)
+                process.send_signal(signal.SIGINT)
+            assert process.wait(60) == os.EX_UNAVAILABLE
+    assert unread.holds() == unread.full

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from queue import SimpleQueue
 from typing import Final, TypeVar
 
 import trio
@@ -21,7 +21,7 @@ from uploadd.listening import CannotStart
 from uploadd.store.contract import MediumFailed
 
 E = TypeVar("E", bound=Exception)
-LAST_LINES: Final = 3.0
+LAST_LINES: Final = 5.0
 """Seconds for which the end waits for whoever reads the log."""
 
 
@@ -40,13 +40,27 @@ def _serve(args: argparse.Namespace) -> int:
     if not config.storage.dir:
         print("which folder?\n→ uploadd serve DIR", file=sys.stderr)
         return os.EX_USAGE
-    writer, code = _writer(config.log.level.upper(), config.log.format), os.EX_SOFTWARE
+    writer = _writer(config.log.level.upper(), config.log.format)
+    code = 1  # Python's own, for what nobody catches
     try:
-        code = _run(loaded, partial(configuration, args))
+        code = _run(loaded, partial(configuration, args), writer)
+    except* KeyboardInterrupt:
+        code = 128 + signal.SIGINT  # as shells call it
     finally:
-        if not writer.stop_within(LAST_LINES):
-            os._exit(code)  # all else has ended, and Python would wait for standard error
+        _end(writer, code)
     return code
+
+
+def _end(writer: lines.Writer, code: int) -> None:
+    """Have the rest of the log written; with *code* at once where nobody takes it in time."""
+    taken = False
+    try:
+        taken = writer.stop_within(LAST_LINES)
+    finally:  # Ctrl-C, too: whoever presses it has waited long enough
+        if not taken:
+            # All else has ended, and Python would wait for the locks of the handler and of standard
+            # error, which the writer holds.
+            os._exit(code)
 
 
 def _writer(level: str, form: str) -> lines.Writer:
@@ -56,21 +70,21 @@ def _writer(level: str, form: str) -> lines.Writer:
     # upload costs more than to write the line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
-    waiting: SimpleQueue[logging.LogRecord] = SimpleQueue()
-    writer = lines.Writer(waiting, told)
-    logging.root.addHandler(lines.Queued(waiting))
+    queued = lines.Queued()
+    writer = lines.Writer(queued, told)
+    logging.root.addHandler(queued)
     logging.root.setLevel(level)
     writer.start()
     return writer
 
 
-def _run(loaded: Loaded[Config], read: Callable[[], Loaded[Config]]) -> int:
+def _run(loaded: Loaded[Config], read: Callable[[], Loaded[Config]], writer: lines.Writer) -> int:
     code, config = os.EX_OK, loaded.config
     try:
-        trio.run(partial(serve, config, on_ready=partial(_ready, config), read=read))
+        trio.run(partial(serve, config, on_ready=partial(_ready, config, writer), read=read))
     except* CannotStart as group:
         for refusal in leaves(group):
-            print(refused(refusal, loaded), file=sys.stderr)
+            writer.say(refused(refusal, loaded), logging.ERROR)
             code = refusal.exit_code
     except* MediumFailed as group:
         for failure in leaves(group):
@@ -98,7 +112,7 @@ def leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
             yield error
 
 
-def _ready(config: Config, url: str) -> None:
+def _ready(config: Config, writer: lines.Writer, url: str) -> None:
     if config.server.host not in ("127.0.0.1", "localhost", "::1"):
         logging.getLogger("uploadd").warning(
             "it answers to localhost and to --set server.names=%s",
@@ -109,9 +123,4 @@ def _ready(config: Config, url: str) -> None:
             'durability.ack = "written": what is acknowledged does not survive a power cut'
         )
     told = f"uploadd {__version__} serves {config.storage.dir} at {url}"
-    if config.log.format == "json":  # then every line is
-        logging.getLogger("uploadd").info("%s", told)
-        return
-    # In one piece: the log is written by a thread of its own, to the same place.
-    sys.stderr.write(f"{told}\n")
-    sys.stderr.flush()
+    writer.say(told, logging.INFO)
