@@ -84,6 +84,8 @@ class Queued(QueueHandler):
 
     def gap(self) -> int:
         """How many are missing after all that waited was taken; from now on there is room."""
+        if not self._missing:  # if there are soon, much waits that is taken before
+            return 0
         count = 0
         self.acquire()
         try:

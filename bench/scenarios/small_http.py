@@ -19,7 +19,7 @@ CONNECTIONS = 32
 
 def run(bench: Bench) -> None:
     """Where others are beside it on tmpfs; by itself on disks, where it flushes and they do not."""
-    count = bench.pick(short=2000, full=8000)
+    count = bench.pick(short=1000, full=8000)
     places = bench.pick(short=(TMPFS,), full=(TMPFS, DISK, JOURNAL))
     for place in bench.at(*places, what="small uploads"):
         others = (node.tus_server, python.tuspyserver, *bench.foreign("tus"))
