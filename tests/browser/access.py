@@ -30,8 +30,8 @@ def faults(page: Page, *, dark: bool = False) -> list[str]:
         page.evaluate(AXE)
     found: list[str] = []
     for scheme in ("light", "dark") if dark else ("light",):
-        # playwright takes Literals, a loop has str
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        page.emulate_media(reduced_motion="reduce")
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # it takes Literals
         rules = "{}" if scheme == "light" else "{ runOnly: ['color-contrast'] }"
         result = page.evaluate(f"axe.run({rules})")
         found += [

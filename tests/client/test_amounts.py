@@ -57,7 +57,8 @@ def test_a_moment_is_a_file_a_time_ago_or_a_date(
     assert then == pytest.approx(time.time() - 2 * 86400, abs=60)
     assert amounts.moment(text) == (pytest.approx(then, abs=1e-3), text)
     assert amounts.moment("2026-11-20T09:30+00:00")[0] == 1795167000.0
-    assert amounts.moment("2026-11-20")[0] == datetime(2026, 11, 20).timestamp()  # noqa: DTZ001
+    midnight = datetime(2026, 11, 20)  # noqa: DTZ001  # of here, as who types a day means it
+    assert amounts.moment("2026-11-20")[0] == midnight.timestamp()
     for wrong in ("whenever", "7", "2026-13-01", "a\0b"):
         with pytest.raises(ValueError, match="2d"):
             amounts.moment(wrong)
