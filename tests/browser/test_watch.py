@@ -90,10 +90,10 @@ def test_one_upload_is_watched_to_its_end(
     page = enter(road.url)
     page.evaluate("(id) => look(id)", sender.id)
     is_open(page, over)
-    until(page, "at?.stored === 0 && at.fraction === 0")
+    until(page, "at?.stored === 0 && at?.fraction === 0")
     for sent in (1 << 20, 2 << 20):
         sender.send(1 << 20)
-        until(page, f"at.stored === {sent}")
+        until(page, f"at?.stored === {sent}")
     sender.finish()
     until(page, "watching.connection.state === 'closed'")
     told = heard(page, "progress")
@@ -115,7 +115,7 @@ def test_all_its_bytes_are_not_the_end(daemon: Server, enter: Enter) -> None:
     until(page, "at?.stored === 3")
     assert page.evaluate("watching.uploads[0].fraction") == 0.99
     urlopen(Request(f"{daemon.url}/files/{id}", None, {"Tus-Resumable": "1.0.0"}, method="HEAD"))
-    until(page, "at.state === 'published' && at.fraction === 1")
+    until(page, "at?.state === 'published' && at?.fraction === 1")
 
 
 def test_it_is_iterated_as_an_upload_is(daemon: Server, enter: Enter) -> None:
@@ -303,7 +303,7 @@ def test_a_lost_connection_comes_back_and_nothing_is_missed(
     dies.cancel()
     road.closed = False
     until(page, "watching.connection.over !== null && watching.uploads.length === 2")
-    until(page, f"at.id === '{moves.id}' && at.stored === 2000")
+    until(page, f"at?.id === '{moves.id}' && at?.stored === 2000")
     until(page, "watching.uploads[1].state === 'published'")
     assert heard(page, "gone")[0]["id"] == dies.id
 
@@ -318,7 +318,7 @@ def test_a_restart_of_the_server_is_survived(daemon: Server, enter: Enter) -> No
     until(page, "watching.connection.state !== 'open'")
     daemon.start()
     sender.finish()
-    until(page, "at.state === 'published'")
+    until(page, "at?.state === 'published'")
     assert [one["stored"] for one in heard(page, "progress")][:1] == [1000]
 
 
@@ -336,7 +336,7 @@ def test_when_upgrade_passes_again_the_session_is_better(
         page.evaluate("dispatchEvent(new Event('pageshow'))")  # goes on at once
         is_open(page, "websocket")
     sender.finish()
-    until(page, "at.state === 'published'")
+    until(page, "at?.state === 'published'")
 
 
 def test_a_handshake_that_is_never_answered_is_not_waited_for(
@@ -352,7 +352,7 @@ def test_a_handshake_that_is_never_answered_is_not_waited_for(
     page.clock.run_for(5000)
     is_open(page, "events")
     sender.finish()
-    until(page, "at.state === 'published'")
+    until(page, "at?.state === 'published'")
 
 
 def test_a_dead_connection_is_noticed_by_who_only_listens(
@@ -376,4 +376,4 @@ def test_a_dead_connection_is_noticed_by_who_only_listens(
     road.silent = False
     road.cut()
     page.clock.resume()
-    until(page, "at.state === 'published'")
+    until(page, "at?.state === 'published'")
