@@ -7,7 +7,8 @@
 #   make lint types format soak
 #   make settings    after a setting was added: conf/uploadd.toml and docs/ anew
 #   make bench   beside other servers, 5 minutes or less      (ARGS="large_tus downloads")
-#   make bench-full    the same for long, with more rounds
+#   make bench-full    the same for long, with more rounds, on three kinds of disk
+#   make bench ARGS=--clear    remove what both left on the disk
 
 PYTHON ?= python3
 ARGS ?=

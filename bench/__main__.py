@@ -22,7 +22,7 @@ from bench import compare, page, plots, rows
 from bench.contenders import foreign
 from bench.harness import Bench
 from bench.machine import machine, versions
-from bench.places import MIB, prepared
+from bench.places import CLEAR, GIB, MIB, Unusable, clear, left, prepared
 from bench.scenarios import SCENARIOS
 from bench.table import markdown
 
@@ -31,6 +31,10 @@ OUT = HERE.parent / "build" / "bench"
 ACCEPTED = page.ACCEPTED
 QUIET = 0.5
 """Load before a run from which on it is no quiet machine."""
+IMAGES = {"short": 3072 * MIB, "full": 8192 * MIB}
+"""The ext4 in a file: what one scenario writes fits in."""
+ROOM = {"short": 6 * GIB, "full": 45 * GIB}
+"""What a whole run writes to the disk, rounded up."""
 FILES = 1 << 17
 """Descriptors that we ask for, where we may: sessions by the ten thousand need them."""
 
@@ -47,6 +51,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = accept(folder, ACCEPTED / args.form)
         page.refresh()
         return code
+    try:
+        return _cleared(args.disk) if args.clear else _measured(args, folder)
+    except Unusable as error:
+        print(error, file=sys.stderr)
+        return os.EX_TEMPFAIL
+
+
+def _cleared(disk: Path) -> int:
+    print(f"{clear(disk) / GIB:.1f} GiB removed; wait some minutes before the next run")
+    return os.EX_OK
+
+
+def _measured(args: argparse.Namespace, folder: Path) -> int:
     if unknown := set(args.scenario) - set(SCENARIOS):
         print(f"no such scenario: {', '.join(sorted(unknown))}; --list shows all", file=sys.stderr)
         return os.EX_USAGE
@@ -59,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in comparison(result, ACCEPTED / args.form / "result.json", chosen):
         print(f"- {line}")
     print(f"\nwritten to {folder}; to keep it as the accepted run: --accept", file=sys.stderr)
+    print(f"{left(args.disk) / GIB:.1f} GiB of runs stay in {args.disk}, for a disk that was just "
+          f"deleted from is slow; {CLEAR} removes them", file=sys.stderr)  # fmt: skip
     return os.EX_OK
 
 
@@ -84,6 +103,9 @@ def parser() -> argparse.ArgumentParser:
         help="a folder on the disk to measure (bench/.scratch)",
     )
     made.add_argument(
+        "--clear", action="store_true", help="remove what runs left in that folder, and end"
+    )
+    made.add_argument(
         "--keep",
         action="store_true",
         help="keep what the last run found in scenarios that are not named now",
@@ -102,14 +124,14 @@ def _peer(text: str) -> foreign.Peer:
 
 
 def run(form: str, chosen: Sequence[str], peers: Sequence[foreign.Peer], disk: Path) -> rows.Result:
-    """Measure; everything that was started and written is gone afterwards."""
+    """Measure; what was started is gone afterwards, what was written to the disk stays."""
     _raise_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unmount, remove
     began, about = time.perf_counter(), machine()
     if os.getloadavg()[0] > QUIET:
         print(f"something else runs (load {about['load before']}): wait for it", file=sys.stderr)
     when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    with prepared(disk, (3072 if form == "short" else 8192) * MIB) as places:
+    with prepared(disk, IMAGES[form], ROOM[form]) as places:
         bench = Bench(form, places, tuple(peers))
         for name in chosen:
             with bench.running(name):

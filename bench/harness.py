@@ -20,7 +20,7 @@ from bench.contenders.server import Server, Starter, new_folder
 from bench.figures import Better, Shares, advantages, bound
 from bench.installing import Missing
 from bench.load.workers import Load, LoadFailed
-from bench.places import Place
+from bench.places import DISK, JOURNAL, TMPFS, Place
 from bench.rows import Row
 from bench.table import number as shown
 
@@ -77,12 +77,15 @@ class Bench:
         """What belongs to this form."""
         return short if self.form == "short" else full
 
-    @property
-    def rounds(self) -> int:
-        """How many count; one more goes before them."""
-        return self.pick(short=3, full=5)
+    def rounds(self, place: Place) -> int:
+        """How many count; one more goes before them.  Fewer on disks, where everything stays."""
+        return self.pick(short=3, full=3 if place.on_disk else 5)
 
     # --- where and beside whom --------------------------------------------------------------
+
+    def everywhere(self, what: str) -> Iterator[Place]:
+        """Memory; in the long form also the disk, and an ext4 with a journal."""
+        return self.at(*self.pick(short=(TMPFS,), full=(TMPFS, DISK, JOURNAL)), what=what)
 
     def at(self, *names: str, what: str = "") -> Iterator[Place]:
         """Each place of *names* that there is; a row says why one is not."""
@@ -149,7 +152,7 @@ class Bench:
         """
         loads: dict[Server, list[Load]] = {server: [] for server in servers}
         failed: dict[Server, str] = {}
-        for number in range((rounds or self.rounds) + warm):
+        for number in range((rounds or self.rounds(place)) + warm):
             for server in servers:
                 if server not in failed:
                     load = self._turn(place, server, turn, failed)
@@ -182,6 +185,8 @@ class Bench:
     def _clean(self, place: Place, server: Server) -> None:
         if not place.on_disk:
             server.clean()
+        elif server.folder is not None:
+            place.forget(server.folder)
         if server.made:
             foreign.delete(server)
 

@@ -8,17 +8,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bench.figures import spread
+from bench.places import TMPFS
 from bench.rows import Result, Row
 
 Series = Mapping[str, list[Row]]
+Title = tuple[str, str, str]
+"""Table, place and unit."""
 
 
-def curves(rows: Iterable[Row]) -> dict[tuple[str, str], dict[str, list[Row]]]:
-    """By table and unit, then by contender: the rows with a place on the axis, in its order."""
-    found: dict[tuple[str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+def curves(rows: Iterable[Row]) -> dict[Title, dict[str, list[Row]]]:
+    """By title, then by contender: the rows with a place on the axis, in its order."""
+    found: dict[Title, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row.at is not None and row.values:
-            found[_stem(row), row.unit][row.contender].append(row)
+            found[_stem(row), row.place, row.unit][row.contender].append(row)
     for series in found.values():
         for line in series.values():
             line.sort(key=lambda row: row.at or 0)
@@ -43,20 +46,20 @@ def draw(result: Result, folder: Path) -> list[Path]:
     mpl.use("Agg")
     mpl.rcParams["svg.hashsalt"] = "uploadd"  # the same curves give the same file
     drawn = []
-    for (stem, unit), series in found.items():
-        name = file_name(stem, unit)
-        drawn += _draw(f"{stem}, {unit}", unit, series, folder / name)
+    for title, series in found.items():
+        drawn += _draw(title, series, folder / file_name(*title))
     return drawn
 
 
-def file_name(stem: str, unit: str) -> str:
+def file_name(stem: str, place: str, unit: str) -> str:
     """For people to link to."""
+    stem += "" if place == TMPFS else f" {place}"
     kind = {"MB/s": "throughput", "MiB": "memory"}.get(unit, unit.strip("/").replace("/", "-"))
     words = "".join(c if c.isalnum() else " " for c in stem.lower()).split()
     return "-".join([kind, *words])
 
 
-def _draw(title: str, unit: str, series: Series, path: Path) -> list[Path]:
+def _draw(title: Title, series: Series, path: Path) -> list[Path]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
@@ -71,7 +74,9 @@ def _draw(title: str, unit: str, series: Series, path: Path) -> list[Path]:
         axes.errorbar(
             at, middles, (below, above), label=contender, marker="o", linestyle=style, capsize=3
         )
-    axes.set(title=title, xlabel="sessions", ylabel=unit, xscale="log", ylim=(0, None))
+    axes.set(
+        title=", ".join(title), xlabel="sessions", ylabel=title[2], xscale="log", ylim=(0, None)
+    )
     ticks = sorted({row.at or 0 for line in series.values() for row in line})
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()

@@ -11,6 +11,8 @@ from bench.figures import Better
 FORMAT = 1
 OURS = "uploadd"
 """How the names of our own contenders begin."""
+COMMIT = "commit"
+"""What of a machine says which code was measured."""
 
 Group = tuple[str, str, str, str]
 Key = tuple[str, str, str, str, str]
@@ -70,16 +72,30 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def merged(older: Result, newer: Result) -> Result:
-    """*newer*, with the scenarios of *older* that it did not run, in the order of *older*."""
+    """*newer*, with the scenarios of *older* that it did not run, in the order of *older*.
+
+    Where those are of another commit, that is said.
+    """
     ran = {row.scenario for row in newer.rows}
     there = list(dict.fromkeys(row.scenario for row in (*older.rows, *newer.rows)))
     of = {name: newer.rows if name in ran else older.rows for name in there}
+    commits = {
+        f"{COMMIT} of {name}": commit
+        for name in there
+        if name not in ran and (commit := _commit(older, name)) != newer.machine.get(COMMIT)
+    }
     return msgspec.structs.replace(
         newer,
         seconds=older.seconds + newer.seconds,
+        machine=newer.machine | commits,
         versions=older.versions | newer.versions,
         rows=tuple(row for name in there for row in of[name] if row.scenario == name),
     )
+
+
+def _commit(result: Result, scenario: str) -> str:
+    machine = result.machine
+    return machine.get(f"{COMMIT} of {scenario}") or machine.get(COMMIT, "unknown")
 
 
 class Unreadable(Exception):

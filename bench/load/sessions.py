@@ -90,10 +90,7 @@ class Sending:
 def begin_uploadd(port: int, number: int, size: int | None) -> tuple[WebSocket, int]:
     """A session with an upload begun and ready, and its credit."""
     ws = uploadd(port)
-    ws.say({"type": "begin", "ref": 1, "name": f"{os.getpid()}-{number}.bin", "length": size})
-    ready = ws.hear()
-    if ready["type"] != "ready":
-        raise ConnectionError(ready)
+    ready = ws.begin(name=f"{os.getpid()}-{number}.bin", length=size)
     return ws, int(ready["limit"])
 
 
@@ -160,8 +157,13 @@ def _job(server: Server, sessions: int, each: int, chunk: int) -> Job:
     return run
 
 
-def full_speed(server: Server, sessions: int, chunk: int, seconds: float) -> Job:
-    """As much to uploadd as goes for *seconds*; then it is cancelled, and the bytes are gone."""
+def full_speed(
+    server: Server, sessions: int, chunk: int, seconds: float, *, keep: bool = False
+) -> Job:
+    """As much to uploadd as goes for *seconds*; then it is cancelled, and the bytes are gone.
+
+    *keep*: it is left as it is, unfinished; on a disk nothing is to be removed.
+    """
     payload = memoryview(os.urandom(chunk))
 
     def run(go: Go) -> Part:
@@ -171,7 +173,7 @@ def full_speed(server: Server, sessions: int, chunk: int, seconds: float) -> Job
         ends = time.perf_counter() + seconds
         drive(sendings, lambda: time.perf_counter() >= ends)
         moved = sum(sending.at for sending in sendings)
-        for sending in sendings:
+        for sending in () if keep else sendings:
             sending.cancel()
         return Part(sessions, moved)
 

@@ -123,6 +123,13 @@ class WebSocket:
         told: dict[str, Any] = json.loads(messages[0])
         return told
 
+    def begin(self, **told: object) -> dict[str, Any]:
+        """Begin an upload as ref 1; the ready.  Raises ConnectionError for another answer."""
+        self.say({"type": "begin", "ref": 1, **told})
+        if (answer := self.hear())["type"] != "ready":
+            raise ConnectionError(answer)
+        return answer
+
     def say(self, told: object) -> None:
         """One message of JSON."""
         self.socket.sendall(text(told))

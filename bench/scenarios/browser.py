@@ -23,7 +23,7 @@ def run(bench: Bench) -> None:
         with bench.servers(place, uploadd.DURABLE) as (server,), Chromium() as chromium:
             chromium.open(f"http://127.0.0.1:{server.port}", source)
             rates, heaps = [], []
-            for number in range(bench.rounds + 1):
+            for number in range(bench.rounds(place) + 1):
                 seconds, heap = chromium.upload()
                 server.clean()
                 if number:

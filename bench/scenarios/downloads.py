@@ -11,7 +11,7 @@ from bench.contenders.server import Server, on
 from bench.harness import PER_SECOND, Bench
 from bench.load import bodies, gets, requests, small
 from bench.load.workers import Load
-from bench.places import MIB, TMPFS, Place
+from bench.places import MIB, Place
 
 KIB = 1024
 CONNECTIONS = 32
@@ -23,7 +23,7 @@ Servers = list[Server]
 def run(bench: Bench) -> None:
     """All from the page cache: what is compared is the way from there into the socket."""
     size = bench.pick(short=256, full=1024) * MIB
-    for place in bench.at(TMPFS):
+    for place in bench.everywhere("downloads"):
         with bench.servers(place, uploadd.WRITTEN) as (ours,):
             bodies.send(ours, bodies.put, 1, size)
             small.upload(ours, 1, 10 * KIB)

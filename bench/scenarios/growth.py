@@ -1,42 +1,54 @@
 """Growth: throughput and memory as sessions grow from 1 to 10, 100 and 1 000.
 
-The same bytes in all, over ever more sessions, each with one upload at full speed.
+The same bytes in all, over ever more sessions, each with one upload at full speed: by WebSocket,
+then by tus PATCH.
 """
 
+from collections.abc import Callable
+
 from bench.contenders import node, python, uploadd
+from bench.contenders.server import Server
 from bench.harness import PEAK, RATE, Bench, Measure
 from bench.load import bodies, sessions
-from bench.places import MIB, TMPFS
+from bench.load.workers import Load
+from bench.places import MIB, Place
 
 CHUNK = 256 * 1024
 MEMORY = Measure("MiB", PEAK.of, "less", "peak RSS")
+Turn = Callable[[Server, int, int], Load]
+"""A load of so many sessions, and of so many bytes in all."""
 
 
 def run(bench: Bench) -> None:
-    """WebSocket, then tus PATCH."""
-    size = bench.pick(short=100, full=500) * MIB
-    others = bench.pick(short=(node.ws,), full=(uploadd.DURABLE, node.ws, python.aiohttp))
-    rounds = bench.pick(short=1, full=3)
-    for place in bench.at(TMPFS):
-        with bench.servers(place, uploadd.WRITTEN, *others) as servers:
-            for number in (1, 10, 100, 1000):
-                bench.compare(
-                    f"WebSocket, {number} sessions",
-                    place,
-                    servers,
-                    lambda server: sessions.upload(server, number, size, CHUNK),
-                    *(RATE, MEMORY),
-                    rounds=rounds,
-                    at=number,
-                )
+    """Less of it on disks, where everything stays."""
+    for place in bench.everywhere("growth by WebSocket"):
+        memory = not place.on_disk and bench.form == "full"
+        others = (node.ws, *((python.aiohttp,) if memory else ()))
+        durable = bench.pick(short=(), full=(uploadd.DURABLE,))
+        with bench.servers(place, uploadd.WRITTEN, *durable, *others) as servers:
+            _grow(bench, place, servers, "WebSocket", _websocket)
+    for place in bench.everywhere("growth by tus PATCH"):
         with bench.servers(place, uploadd.WRITTEN, node.tus_server) as servers:
-            for number in (1, 10, 100, 1000):
-                bench.compare(
-                    f"tus PATCH, {number} sessions",
-                    place,
-                    servers,
-                    lambda server: bodies.send(server, bodies.patch, number, size),
-                    *(RATE, MEMORY),
-                    rounds=rounds,
-                    at=number,
-                )
+            _grow(bench, place, servers, "tus PATCH", _tus)
+
+
+def _grow(bench: Bench, place: Place, servers: list[Server], what: str, turn: Turn) -> None:
+    size = (100 if place.on_disk else bench.pick(short=100, full=500)) * MIB
+    for number in (1, 10, 100, 1000):
+        bench.compare(
+            f"{what}, {number} sessions",
+            place,
+            servers,
+            lambda server: turn(server, number, size),
+            *(RATE, MEMORY),
+            rounds=bench.pick(short=1, full=3),
+            at=number,
+        )
+
+
+def _websocket(server: Server, number: int, size: int) -> Load:
+    return sessions.upload(server, number, size, CHUNK)
+
+
+def _tus(server: Server, number: int, size: int) -> Load:
+    return bodies.send(server, bodies.patch, number, size)

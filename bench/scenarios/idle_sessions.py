@@ -10,7 +10,6 @@ from bench.contenders.server import Server
 from bench.harness import Bench, Measure
 from bench.load import ws
 from bench.load.workers import Go, Job, Load, Part, together
-from bench.places import TMPFS
 from bench.proc import rss
 from uploadd.listening import shares
 
@@ -25,7 +24,7 @@ def run(bench: Bench) -> None:
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     wanted = bench.pick(short=2000, full=10000)
     sessions = min(wanted, shares(files)[0] - SPARE)
-    for place in bench.at(TMPFS):
+    for place in bench.everywhere("idle sessions"):
         with bench.servers(place, uploadd.DURABLE, node.ws) as servers:
             bench.compare(
                 f"{sessions} idle sessions",

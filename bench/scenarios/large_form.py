@@ -6,13 +6,13 @@ uploadd beside copyparty and aiohttp.  Every byte of a form has to be looked at 
 from bench.contenders import python, uploadd
 from bench.harness import Bench
 from bench.load import bodies
-from bench.places import MIB, TMPFS
+from bench.places import MIB
 
 
 def run(bench: Bench) -> None:
     """The same bytes in all, however many connections."""
-    size = bench.pick(short=128, full=512) * MIB
-    for place in bench.at(TMPFS):
+    for place in bench.everywhere("large forms"):
+        size = (64 if place.on_disk else bench.pick(short=128, full=512)) * MIB
         with bench.servers(
             place, uploadd.WRITTEN, uploadd.DURABLE, python.copyparty, python.aiohttp
         ) as servers:

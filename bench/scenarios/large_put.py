@@ -6,13 +6,13 @@ uploadd beside nginx with its dav module, copyparty and aiohttp.
 from bench.contenders import nginx, python, raw, uploadd
 from bench.harness import Bench
 from bench.load import bodies
-from bench.places import MIB, TMPFS
+from bench.places import MIB
 
 
 def run(bench: Bench) -> None:
     """The same bytes in all, however many connections."""
-    size = bench.pick(short=256, full=1024) * MIB
-    for place in bench.at(TMPFS):
+    for place in bench.everywhere("large PUTs"):
+        size = (128 if place.on_disk else bench.pick(short=256, full=1024)) * MIB
         with bench.servers(
             place,
             *(uploadd.WRITTEN, uploadd.DURABLE, nginx.nginx),

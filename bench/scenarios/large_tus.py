@@ -9,13 +9,13 @@ from bench.contenders import node, python, raw, uploadd
 from bench.contenders.server import Server
 from bench.harness import CPU, RATE, Bench
 from bench.load import bodies
-from bench.places import MIB, TMPFS
+from bench.places import MIB
 
 
 def run(bench: Bench) -> None:
     """The same bytes in all, however many connections; fewer over 64, which are a worse case."""
-    large = bench.pick(short=256, full=2048) * MIB
-    for place in bench.at(TMPFS):
+    for place in bench.everywhere("tus PATCH"):
+        large = (128 if place.on_disk else bench.pick(short=256, full=2048)) * MIB
         with bench.servers(
             place,
             *(uploadd.WRITTEN, uploadd.DURABLE, node.tus_server),

@@ -10,16 +10,16 @@ from bench.contenders.server import Server
 from bench.harness import Bench
 from bench.load import sessions, socketio
 from bench.load.workers import Load
-from bench.places import MIB, TMPFS
+from bench.places import MIB
 
 KIB = 1024
 
 
 def run(bench: Bench) -> None:
-    """On tmpfs: what is compared is the processor, not a disk."""
-    size = bench.pick(short=128, full=512) * MIB
+    """The same bytes in all, however many connections."""
     others = bench.pick(short=(node.ws,), full=(node.ws, python.aiohttp))
-    for place in bench.at(TMPFS):
+    for place in bench.everywhere("large uploads over WebSocket"):
+        size = (64 if place.on_disk else bench.pick(short=128, full=512)) * MIB
         with bench.servers(place, uploadd.WRITTEN, uploadd.DURABLE, *others) as servers:
             for chunk in (64 * KIB, 256 * KIB, 1024 * KIB):
                 bench.compare(

@@ -13,7 +13,6 @@ from bench.contenders import uploadd
 from bench.contenders.server import Server, Starter, contender
 from bench.harness import PER_SECOND, Bench
 from bench.load import small
-from bench.places import TMPFS
 from bench.proc import rss
 
 SIZE = 10240
@@ -22,7 +21,7 @@ SIZE = 10240
 def run(bench: Bench) -> None:
     """All published, as after a year of use."""
     count = bench.pick(short=2000, full=8000)
-    for place in bench.at(TMPFS):
+    for place in bench.everywhere("growth of the ledger"):
         with bench.servers(
             place,
             *map(_filled, bench.pick(short=(1, 10_000), full=(1, 10_000, 1_000_000))),

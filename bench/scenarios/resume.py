@@ -17,7 +17,7 @@ from bench.harness import Bench, Measure
 from bench.load import bodies, sessions, ws
 from bench.load.answers import answer
 from bench.load.workers import Go, Job, Part, together
-from bench.places import JOURNAL, MIB, TMPFS
+from bench.places import MIB
 
 TWICE = Measure("MiB", lambda load: load.samples[0] / MIB, "less", "sent twice")
 BACK = Measure("ms", lambda load: load.samples[1] * 1e3, "less", "until it goes on")
@@ -28,8 +28,8 @@ ABORT = struct.pack("ii", 1, 0)
 
 def run(bench: Bench) -> None:
     """By tus PATCH beside others, and by WebSocket."""
-    size = bench.pick(short=64, full=256) * MIB
-    for place in bench.at(*bench.pick(short=(TMPFS,), full=(TMPFS, JOURNAL)), what="resume"):
+    for place in bench.everywhere("resume"):
+        size = (128 if place.on_disk else bench.pick(short=64, full=256)) * MIB
         with bench.servers(
             place,
             *(uploadd.DURABLE, uploadd.WRITTEN, node.tus_server),
@@ -122,16 +122,14 @@ def _websocket(server: Server, size: int) -> Job:
 
     def job(go: Go) -> Part:
         session = ws.uploadd(server.port)
-        session.say({"type": "begin", "ref": 1, "name": f"{os.getpid()}.bin", "length": size})
-        ready = session.hear()
+        ready = session.begin(name=f"{os.getpid()}.bin", length=size)
         sending = sessions.Sending(session, payload, size, ready["limit"])
         go()
         sessions.drive([sending], stop=lambda: sending.at >= size // 2)
         _reset(session.socket)
         began = time.perf_counter()
         session = ws.uploadd(server.port)
-        session.say({"type": "begin", "ref": 1, "upload": ready["upload"]})
-        ready = session.hear()
+        ready = session.begin(upload=ready["upload"])
         back = time.perf_counter() - began
         twice = sending.at - ready["offset"]
         rest = sessions.Sending(session, payload, size, ready["limit"], ready["offset"])

@@ -11,7 +11,7 @@ from bench.contenders.server import Server
 from bench.harness import PER_SECOND, Bench
 from bench.load import requests
 from bench.load.workers import Load
-from bench.places import DISK, JOURNAL, TMPFS
+from bench.places import TMPFS
 
 SIZE = 10240
 CONNECTIONS = 32
@@ -19,9 +19,8 @@ CONNECTIONS = 32
 
 def run(bench: Bench) -> None:
     """Where others are beside it on tmpfs; by itself on disks, where it flushes and they do not."""
-    count = bench.pick(short=1000, full=8000)
-    places = bench.pick(short=(TMPFS,), full=(TMPFS, DISK, JOURNAL))
-    for place in bench.at(*places, what="small uploads"):
+    count = bench.pick(short=1000, full=4000)
+    for place in bench.everywhere("small tus uploads"):
         others = (node.tus_server, python.tuspyserver, *bench.foreign("tus"))
         with bench.servers(
             place, uploadd.DURABLE, uploadd.WRITTEN, *(others if place.name == TMPFS else ())
@@ -33,9 +32,10 @@ def run(bench: Bench) -> None:
                 lambda server: _load(server, requests.creation, count),
                 PER_SECOND,
             )
-    for place in bench.at(TMPFS):
+    for place in bench.everywhere("small PUTs"):
+        others = (nginx.nginx, python.copyparty)
         with bench.servers(
-            place, uploadd.DURABLE, uploadd.WRITTEN, nginx.nginx, python.copyparty
+            place, uploadd.DURABLE, uploadd.WRITTEN, *(others if place.name == TMPFS else ())
         ) as servers:
             bench.compare(
                 "PUT of 10 KiB, 32 connections",

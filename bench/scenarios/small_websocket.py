@@ -13,7 +13,7 @@ SIZE = 10240
 
 def run(bench: Bench) -> None:
     """Nobody else has this; the ratio is that of durable to written."""
-    count = bench.pick(short=1500, full=8000)
+    count = bench.pick(short=1500, full=5000)
     places = bench.pick(short=(TMPFS, JOURNAL), full=(TMPFS, DISK, JOURNAL))
     for place in bench.at(*places, what="small uploads in a session"):
         with bench.servers(place, uploadd.DURABLE, uploadd.WRITTEN) as servers:

@@ -11,7 +11,6 @@ from bench.contenders.server import Server
 from bench.harness import Bench
 from bench.load import ws
 from bench.load.workers import Go, Job, Part, together
-from bench.places import DISK, JOURNAL, TMPFS
 from bench.proc import peak_rss
 
 SIZE = 10240
@@ -20,16 +19,15 @@ REFS = 200
 
 def run(bench: Bench) -> None:
     """Recovery changes nothing in what is whole, so every start finds the same."""
-    places = bench.pick(short=(TMPFS,), full=(TMPFS, DISK, JOURNAL))
     unfinished = bench.pick(short=2000, full=10_000)
-    for place in bench.at(*places, what="start-up"):
+    for place in bench.everywhere("start-up"):
         empty, left = bench.folder(place), bench.folder(place)
         with uploadd.DURABLE(left) as server:
             together(server, _leave(server, unfinished))
             _kill(server)
         for what, folder in (("nothing", empty), (f"{unfinished:,} unfinished uploads", left)):
             times, memory = [], []
-            for _ in range(bench.rounds):
+            for _ in range(bench.rounds(place)):
                 place.settle()
                 with uploadd.DURABLE(folder) as server:
                     times.append(server.started * 1e3)

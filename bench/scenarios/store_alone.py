@@ -9,15 +9,13 @@ from bench import core
 from bench.contenders.server import Server
 from bench.harness import PER_SECOND, Bench
 from bench.load.workers import Go, Load, Part, together
-from bench.places import DISK, JOURNAL, TMPFS
 from uploadd import __version__
 
 
 def run(bench: Bench) -> None:
     """32 and 256 at once."""
-    count = bench.pick(short=2000, full=12000)
-    places = bench.pick(short=(TMPFS,), full=(TMPFS, DISK, JOURNAL))
-    for place in bench.at(*places, what="store alone"):
+    count = bench.pick(short=2000, full=8000)
+    for place in bench.everywhere("store alone"):
         for at_once in (32, 256):
             server = Server("uploadd without network", __version__, 0, durability="durable",
                             flushes=True)  # fmt: skip

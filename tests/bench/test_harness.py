@@ -42,7 +42,7 @@ def test_turns_are_interleaved_and_the_first_round_does_not_count(bench: Bench) 
         return load(len(turns))
 
     bench.compare("a thing", bench.places["here"], servers, turn)
-    assert turns == ["uploadd", "nginx"] * (bench.rounds + 1)
+    assert turns == ["uploadd", "nginx"] * (bench.rounds(bench.places["here"]) + 1)
     ours, theirs = bench.rows
     assert ours.values == (3, 5, 7)
     assert theirs.values == (4, 6, 8)
@@ -63,7 +63,7 @@ def test_one_that_fails_is_a_row_that_says_so(bench: Bench) -> None:
     bench.compare("a thing", bench.places["here"], servers, turn)
     assert turns.count("nginx") == 1
     ours, theirs = bench.rows
-    assert len(ours.values) == bench.rounds
+    assert len(ours.values) == bench.rounds(bench.places["here"])
     assert theirs.values == ()
     assert theirs.note == "failed: 413 Too Large"
 
@@ -135,7 +135,7 @@ def test_who_is_his_own_load_is_not_bound_by_the_generator(bench: Bench) -> None
 
 
 def test_what_was_uploaded_is_removed_from_memory_only(bench: Bench, tmp_path: Path) -> None:
-    """On a disk nothing is deleted before the run ends; a server's own things stay anyway."""
+    """On a disk nothing is deleted; a server's own things stay anyway."""
     folder = tmp_path / "served"
     folder.mkdir()
     one = server("uploadd")

@@ -67,6 +67,18 @@ def test_a_run_of_some_scenarios_is_put_into_a_whole_one() -> None:
     assert whole.versions == {"nginx": "1", "trio": "0.35"}
 
 
+def test_what_is_kept_of_another_commit_says_so() -> None:
+    """Also when it was kept before already."""
+    runs = [
+        result(row("uploadd", 1, scenario=name), machine={"commit": commit})
+        for name, commit in (("a", "1st"), ("b", "2nd"), ("c", "2nd"), ("a", "3rd"))
+    ]
+    whole = rows.merged(rows.merged(runs[0], runs[1]), runs[2])
+    assert whole.machine == {"commit": "2nd", "commit of a": "1st"}
+    whole = rows.merged(whole, runs[3])
+    assert whole.machine == {"commit": "3rd", "commit of b": "2nd", "commit of c": "2nd"}
+
+
 def test_whose_row_it_is_is_told_by_the_name() -> None:
     """Every mode of uploadd is ours."""
     assert row("uploadd written").ours

@@ -1,0 +1,35 @@
+"""What /proc/mounts tells; pure."""
+
+from __future__ import annotations
+
+import re
+
+
+def mounts_of(mounts: str) -> dict[str, tuple[str, str]]:
+    """Mount points with source and type; of several on one point the last, which is on top."""
+    found = {}
+    for line in mounts.splitlines():
+        source, point, kind = line.split()[:3]
+        name = re.sub(r"\\([0-7]{3})", lambda escape: chr(int(escape[1], 8)), point)
+        found[name] = (source, kind)
+    return found
+
+
+def mount_point(mounts: str, path: str) -> str:
+    """Where the file system of *path* is mounted."""
+    points = [
+        point
+        for point in mounts_of(mounts)
+        if path == point or path.startswith(point.rstrip("/") + "/")
+    ]
+    return max(points, key=len)
+
+
+def filesystem(mounts: str, point: str) -> str:
+    """Its type; empty when nothing is mounted there."""
+    return mounts_of(mounts).get(point, ("", ""))[1]
+
+
+def source(mounts: str, point: str) -> str:
+    """Its device."""
+    return mounts_of(mounts).get(point, ("", ""))[0]

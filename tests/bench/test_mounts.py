@@ -1,0 +1,40 @@
+"""Which file system a folder is on, as /proc/mounts tells it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.mounts import filesystem, mount_point, mounts_of, source
+
+MOUNTS = """\
+/dev/vda / ext4 rw,relatime 0 0
+tmpfs /dev/shm tmpfs rw 0 0
+/dev/vdb /srv/my\\040disk xfs rw 0 0
+overlay /srv overlay rw 0 0
+tmpfs /srv tmpfs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "point"),
+    [
+        ("/", "/"),
+        ("/home/x", "/"),
+        ("/dev/shm", "/dev/shm"),
+        ("/dev/shm/x/y", "/dev/shm"),
+        ("/dev/shmx", "/"),
+        ("/srv/my disk/a", "/srv/my disk"),
+        ("/srv/other", "/srv"),
+    ],
+)
+def test_the_longest_mount_point_above_a_path_wins(path: str, point: str) -> None:
+    """By whole steps of the path; blanks are escaped in that file."""
+    assert mount_point(MOUNTS, path) == point
+
+
+def test_of_two_mounts_on_one_point_the_upper_one_is_seen() -> None:
+    """It hides the other."""
+    assert mounts_of(MOUNTS)["/srv"] == ("tmpfs", "tmpfs")
+    assert filesystem(MOUNTS, "/") == "ext4"
+    assert source(MOUNTS, "/") == "/dev/vda"
+    assert filesystem(MOUNTS, "/nowhere") == ""
