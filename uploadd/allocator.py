@@ -19,7 +19,9 @@ KEEP: Final = 128 << 20  # bytes of free memory that stay ours
 LARGEST: Final = 32 << 20  # bytes up to which buffers come from there; glibc allows no more
 
 SELDOM: Final = 50_000  # objects that live more than died, until cycles are looked for
-OLDER: Final = 2  # such looks, until one is at those, too, that the looks before have left
+OLDER: Final = 0  # such looks before one that is at those, too, that the look before has left:
+# a look at what four have left holds up everybody for 100 ms, and nearly all of it lives
+OLDEST: Final = 20  # of those, until one is at everything
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
@@ -38,4 +40,4 @@ def collect_seldom() -> None:
     """Look for cycles less often, and never among what is there now: modules, and what started."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(SELDOM, OLDER, 10)
+    gc.set_threshold(SELDOM, OLDER, OLDEST)
