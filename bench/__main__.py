@@ -22,8 +22,8 @@ from bench import compare, page, plots, rows
 from bench.contenders import foreign
 from bench.harness import Bench
 from bench.machine import machine, versions
-from bench.places import CLEAR, GIB, MIB, Unusable, clear, left, prepared
-from bench.scenarios import SCENARIOS
+from bench.places import GIB, Unusable, clear, clearing, prepared
+from bench.scenarios import ROOM, SCENARIOS
 from bench.table import markdown
 
 HERE = page.HERE
@@ -31,10 +31,9 @@ OUT = HERE.parent / "build" / "bench"
 ACCEPTED = page.ACCEPTED
 QUIET = 0.5
 """Load before a run from which on it is no quiet machine."""
-IMAGES = {"short": 3072 * MIB, "full": 8192 * MIB}
-"""The ext4 in a file: what one scenario writes fits in."""
-ROOM = {"short": 6 * GIB, "full": 45 * GIB}
-"""What a whole run writes to the disk, rounded up."""
+FORMS = ("short", "full")
+IMAGES = (3, 8)
+"""GiB of the ext4 in a file in each form: what one scenario writes fits in."""
 FILES = 1 << 17
 """Descriptors that we ask for, where we may: sessions by the ten thousand need them."""
 
@@ -59,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _cleared(disk: Path) -> int:
-    print(f"{clear(disk) / GIB:.1f} GiB removed; wait some minutes before the next run")
+    clear(disk)
+    print(f"what runs left in {disk} is removed; wait some minutes before the next one")
     return os.EX_OK
 
 
@@ -76,8 +76,8 @@ def _measured(args: argparse.Namespace, folder: Path) -> int:
     for line in comparison(result, ACCEPTED / args.form / "result.json", chosen):
         print(f"- {line}")
     print(f"\nwritten to {folder}; to keep it as the accepted run: --accept", file=sys.stderr)
-    print(f"{left(args.disk) / GIB:.1f} GiB of runs stay in {args.disk}, for a disk that was just "
-          f"deleted from is slow; {CLEAR} removes them", file=sys.stderr)  # fmt: skip
+    print(f"what was written to {args.disk} stays there, for a disk that was just deleted from is "
+          f"slow; {clearing(args.disk)} removes it", file=sys.stderr)  # fmt: skip
     return os.EX_OK
 
 
@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     made.add_argument("scenario", nargs="*", help="only these (all)")
-    made.add_argument("--form", choices=("short", "full"), default="short")
+    made.add_argument("--form", choices=FORMS, default="short")
     made.add_argument("--list", action="store_true", help="name the scenarios and end")
     made.add_argument(
         "--peer",
@@ -97,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--disk",
-        type=Path,
+        type=lambda text: Path(text).resolve(),
         default=HERE / ".scratch",
         metavar="DIR",
         help="a folder on the disk to measure (bench/.scratch)",
@@ -126,12 +126,13 @@ def _peer(text: str) -> foreign.Peer:
 def run(form: str, chosen: Sequence[str], peers: Sequence[foreign.Peer], disk: Path) -> rows.Result:
     """Measure; what was started is gone afterwards, what was written to the disk stays."""
     _raise_limit()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unmount, remove
+    for ends in (signal.SIGTERM, signal.SIGHUP):  # unmount, and end what was started
+        signal.signal(ends, lambda number, _: sys.exit(128 + number))
     began, about = time.perf_counter(), machine()
     if os.getloadavg()[0] > QUIET:
         print(f"something else runs (load {about['load before']}): wait for it", file=sys.stderr)
     when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    with prepared(disk, IMAGES[form], ROOM[form]) as places:
+    with prepared(disk, IMAGES[FORMS.index(form)] * GIB, room(form, chosen)) as places:
         bench = Bench(form, places, tuple(peers))
         for name in chosen:
             with bench.running(name):
@@ -148,6 +149,12 @@ def run(form: str, chosen: Sequence[str], peers: Sequence[foreign.Peer], disk: P
     )  # fmt: skip
 
 
+def room(form: str, chosen: Sequence[str]) -> int:
+    """Bytes that *chosen* write to the disk at most."""
+    number = FORMS.index(form)
+    return round(sum(ROOM[name][number] for name in chosen if name in ROOM) * GIB)
+
+
 def _raise_limit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -157,11 +164,13 @@ def _raise_limit() -> None:
 
 
 def write(result: rows.Result, folder: Path) -> None:
-    """JSON, Markdown and plots, in place of what was there."""
+    """JSON, Markdown and plots, in place of what was there once all of them are written."""
+    new = folder.with_name(f"{folder.name}.{os.getpid()}")
+    rows.save(result, new / "result.json")
+    (new / "result.md").write_text(markdown(result) + "\n", encoding="utf-8")
+    plots.draw(result, new)
     shutil.rmtree(folder, ignore_errors=True)
-    rows.save(result, folder / "result.json")
-    (folder / "result.md").write_text(markdown(result) + "\n", encoding="utf-8")
-    plots.draw(result, folder)
+    new.rename(folder)
 
 
 def comparison(result: rows.Result, accepted: Path, chosen: Sequence[str]) -> list[str]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
-import tempfile
 import urllib.request
 from pathlib import Path
 from typing import Any, Self
@@ -37,11 +35,10 @@ _UPLOAD = """(async () => {
 
 
 class Chromium:
-    """A browser with one tab."""
+    """A browser with one tab; it remembers things in *profile*."""
 
-    def __init__(self) -> None:
-        self._profile = tempfile.mkdtemp(prefix="uploadd-chromium-")
-        command = ["chromium", *_OPTIONS, f"--user-data-dir={self._profile}", "about:blank"]
+    def __init__(self, profile: Path) -> None:
+        command = ["chromium", *_OPTIONS, f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert self._process.stderr is not None
         found = (re.search(r"ws://127.0.0.1:(\d+)/", line) for line in self._process.stderr)
@@ -58,7 +55,6 @@ class Chromium:
         self._socket.close()
         self._process.terminate()
         self._process.wait()
-        shutil.rmtree(self._profile, ignore_errors=True)
 
     def _call(self, method: str, **params: Any) -> Any:
         self._calls += 1

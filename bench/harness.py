@@ -20,7 +20,7 @@ from bench.contenders.server import Server, Starter, new_folder
 from bench.figures import Better, Shares, advantages, bound
 from bench.installing import Missing
 from bench.load.workers import Load, LoadFailed
-from bench.places import DISK, JOURNAL, TMPFS, Place
+from bench.places import DISK, GIB, JOURNAL, MIB, TMPFS, Place, Unusable
 from bench.rows import Row
 from bench.table import number as shown
 
@@ -77,6 +77,10 @@ class Bench:
         """What belongs to this form."""
         return short if self.form == "short" else full
 
+    def mib(self, place: Place, *, short: int, full: int, disk: int) -> int:
+        """Bytes of so many MiB: in memory by the form, and on disks, where everything stays."""
+        return (disk if place.on_disk else self.pick(short=short, full=full)) * MIB
+
     def rounds(self, place: Place) -> int:
         """How many count; one more goes before them.  Fewer on disks, where everything stays."""
         return self.pick(short=3, full=3 if place.on_disk else 5)
@@ -90,12 +94,15 @@ class Bench:
     def at(self, *names: str, what: str = "") -> Iterator[Place]:
         """Each place of *names* that there is; a row says why one is not."""
         for name in names:
-            place = self.places[name]
-            if place.folder is None:
-                self._add(Row(scenario=self.scenario, what=what, place=name, contender="–",
-                              note=f"not measured: {place.why}"))  # fmt: skip
-            else:
+            place, why = self.places[name], self.places[name].why
+            try:
                 place.renew()
+            except Unusable as error:
+                why = str(error)
+            if why:
+                self._add(Row(scenario=self.scenario, what=what, place=name, contender="–",
+                              note=f"not measured: {why}"))  # fmt: skip
+            else:
                 yield place
 
     def folder(self, place: Place, name: str = "served") -> Path:
@@ -121,13 +128,14 @@ class Bench:
         self.wipe(place, *folders)
 
     def wipe(self, place: Place, *folders: Path) -> None:
-        """Give the memory of a tmpfs back; elsewhere nothing is removed before the run ends."""
+        """Give the memory of a tmpfs back; on disks nothing is removed."""
         for folder in folders if not place.on_disk else ():
             shutil.rmtree(folder.parent)
 
-    def foreign(self, kind: str) -> list[Starter]:
-        """What was named by --peer."""
-        return [foreign.starter(peer) for peer in self.peers if peer.kind == kind]
+    def foreign(self, kind: str, place: Place) -> list[Starter]:
+        """What was named by --peer; once, for it writes wherever it was started."""
+        peers = self.peers if place.name == TMPFS else ()
+        return [foreign.starter(peer) for peer in peers if peer.kind == kind]
 
     # --- measuring --------------------------------------------------------------------------
 
@@ -248,10 +256,15 @@ class Bench:
     @contextmanager
     def running(self, scenario: str) -> Iterator[None]:
         """Name the rows of the block, and say how long it took."""
-        self.scenario, began = scenario, time.perf_counter()
+        self.scenario, began, free = scenario, time.perf_counter(), self._free()
         print(f"{scenario}", file=sys.stderr)
         yield
-        print(f"  took {time.perf_counter() - began:.0f} s", file=sys.stderr)
+        took, wrote = time.perf_counter() - began, (free - self._free()) / GIB
+        print(f"  took {took:.0f} s, {wrote:.1f} GiB are on the disk", file=sys.stderr)
+
+    def _free(self) -> int:
+        disk = self.places[DISK].folder if DISK in self.places else None
+        return 0 if disk is None else shutil.disk_usage(disk).free
 
 
 def _median(shares: Sequence[Shares]) -> Shares | None:

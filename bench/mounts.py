@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+MOUNTS = Path("/proc/mounts")
 
 
 def mounts_of(mounts: str) -> dict[str, tuple[str, str]]:
@@ -30,6 +33,6 @@ def filesystem(mounts: str, point: str) -> str:
     return mounts_of(mounts).get(point, ("", ""))[1]
 
 
-def source(mounts: str, point: str) -> str:
-    """Its device."""
-    return mounts_of(mounts).get(point, ("", ""))[0]
+def below(mounts: str, path: str) -> list[str]:
+    """Everything that is mounted at *path* or in a folder of it."""
+    return [point for point in mounts_of(mounts) if point == path or point.startswith(f"{path}/")]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
+import signal
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -138,3 +140,12 @@ def inodes(table: str, port: int) -> set[str]:
         if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
             found.add(f"socket:[{fields[9]}]")
     return found
+
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    """In a child: be killed when whoever started it ends, however that happens."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

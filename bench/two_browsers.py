@@ -184,8 +184,8 @@ def measured(options: argparse.Namespace) -> None:
         with (
             daemon(folder) as (port, notes),
             road(port, options.rate * MB) as narrow,
-            Chromium() as sends,
-            Chromium() as looks,
+            Chromium(folder / "sends") as sends,
+            Chromium(folder / "looks") as looks,
         ):
             sends.open(f"http://127.0.0.1:{narrow}", source)
             looks.open(f"http://127.0.0.1:{port}", source)

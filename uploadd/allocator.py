@@ -19,9 +19,9 @@ KEEP: Final = 128 << 20  # bytes of free memory that stay ours
 LARGEST: Final = 32 << 20  # bytes up to which buffers come from there; glibc allows no more
 
 SELDOM: Final = 50_000  # objects that live more than died, until cycles are looked for
-OLDER: Final = 0  # such looks before one that is at those, too, that the look before has left:
-# a look at what four have left holds up everybody for 100 ms, and nearly all of it lives
-OLDEST: Final = 20  # of those, until one is at everything
+OLDER: Final = 0  # every other look is at what the one before has left, too; were it at what four
+# have left, as with 2, it would hold up everybody for 100 ms, and nearly all of that lives
+OLDEST: Final = 20  # more than so many of those, and one may be at everything
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3

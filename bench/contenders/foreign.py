@@ -47,7 +47,8 @@ def starter(peer: Peer) -> Starter:
         if peer.host not in ("127.0.0.1", "localhost"):
             raise Missing(f"{peer.host} is not this machine: ratios would compare networks")
         pid = proc.listener(peer.port)
-        note = "" if pid else "its process is not to be seen: no CPU, no memory"
+        note = "writes where it was started"
+        note += "" if pid else "; its process is not to be seen: no CPU, no memory"
         server = Server(
             name, "?", peer.port, (pid,) if pid else (),
             durability="as it was started", flushes=None, tus=peer.path, note=note,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.installing import Missing
+from bench.proc import end_with_parent
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
@@ -94,8 +94,9 @@ def process(
     """
     with log.open("wb") as out:
         running = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=env
-        )
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=env,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - there are no threads here
+        )  # fmt: skip
     try:
         yield running, _wait(running, log, ready, port)
     finally:
@@ -142,8 +143,7 @@ def free_port() -> int:
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """An empty folder, whatever was there."""
+    """A folder that was not there."""
     folder = parent / name
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     return folder

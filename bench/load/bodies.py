@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import socket
@@ -18,6 +19,7 @@ BLOCK = 64 << 20
 TUS = b"Tus-Resumable: 1.0.0\r\n"
 OCTETS = b"Content-Type: application/offset+octet-stream\r\n"
 _BOUNDARY = b"----------------bench-of-uploadd"
+_NUMBERS = itertools.count()
 
 
 @dataclass
@@ -28,17 +30,17 @@ class Request:
     tail: bytes = b""
 
 
-def put(server: Server, number: int, size: int) -> Request:
-    """A raw PUT under a new name."""
-    target = f"/{os.getpid()}-{number}.bin".encode()
+def put(server: Server, size: int) -> Request:
+    """A raw PUT under a new name: nobody has to overwrite a file, which frees what it had."""
+    target = f"/{os.getpid()}-{next(_NUMBERS)}.bin".encode()
     return Request(_head(b"PUT", target, b"Content-Length: %d\r\n" % size))
 
 
-def form(server: Server, number: int, size: int) -> Request:
-    """A form with one file, to the same URL."""
+def form(server: Server, size: int) -> Request:
+    """A form with one file under a new name, to the same URL."""
     before = (
         b'--%b\r\nContent-Disposition: form-data; name="f"; filename="%d-%d.bin"\r\n'
-        b"Content-Type: application/octet-stream\r\n\r\n" % (_BOUNDARY, os.getpid(), number)
+        b"Content-Type: application/octet-stream\r\n\r\n" % (_BOUNDARY, os.getpid(), next(_NUMBERS))
     )
     if server.name == "copyparty":
         act = b'--%b\r\nContent-Disposition: form-data; name="act"\r\n\r\nbput\r\n' % _BOUNDARY
@@ -51,7 +53,7 @@ def form(server: Server, number: int, size: int) -> Request:
     return Request(_head(b"POST", b"/", fields) + before, after)
 
 
-def patch(server: Server, number: int, size: int) -> Request:
+def patch(server: Server, size: int) -> Request:
     """A tus PATCH of an upload that is created here, outside the measurement."""
     path = create(server, size)
     fields = TUS + OCTETS + b"Upload-Offset: 0\r\nContent-Length: %d\r\n" % size
@@ -74,13 +76,13 @@ def _head(method: bytes, target: bytes, fields: bytes) -> bytes:
     return b"%b %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (method, target, fields)
 
 
-Make = Callable[[Server, int, int], Request]
+Make = Callable[[Server, int], Request]
 
 
 def send(server: Server, make: Make, connections: int, size: int) -> Load:
     """*size* bytes in all, each connection one body; until every one is answered."""
     each = size // connections
-    requests = [make(server, number, each) for number in range(connections)]
+    requests = [make(server, each) for _ in range(connections)]
     source = os.memfd_create("bench")
     try:
         os.write(source, os.urandom(BLOCK))

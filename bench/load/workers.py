@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 
 from bench.contenders.server import Server
 from bench.figures import Shares
-from bench.proc import Usage, Watch
+from bench.proc import Usage, Watch, end_with_parent
 
 PATIENCE = 180.0
 """Seconds after which a server that does not answer has failed."""
@@ -137,6 +137,7 @@ def _hear(pipe: Connection) -> _Told:
 
 def _work(job: Job, pipe: Connection, errors: int) -> None:
     """In the child; what goes wrong is printed by multiprocessing and read by the parent."""
+    end_with_parent()
     os.dup2(errors, 2)
     began = cpu = 0.0
 

@@ -20,7 +20,8 @@ def run(bench: Bench) -> None:
     for place in bench.at(TMPFS):
         source = bench.folder(place) / "source"
         source.write_bytes(os.urandom(MIB) * (size // MIB))
-        with bench.servers(place, uploadd.DURABLE) as (server,), Chromium() as chromium:
+        profile = bench.folder(place, "profile")
+        with bench.servers(place, uploadd.DURABLE) as (server,), Chromium(profile) as chromium:
             chromium.open(f"http://127.0.0.1:{server.port}", source)
             rates, heaps = [], []
             for number in range(bench.rounds(place) + 1):

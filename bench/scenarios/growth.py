@@ -11,7 +11,7 @@ from bench.contenders.server import Server
 from bench.harness import PEAK, RATE, Bench, Measure
 from bench.load import bodies, sessions
 from bench.load.workers import Load
-from bench.places import MIB, Place
+from bench.places import Place
 
 CHUNK = 256 * 1024
 MEMORY = Measure("MiB", PEAK.of, "less", "peak RSS")
@@ -22,10 +22,13 @@ Turn = Callable[[Server, int, int], Load]
 def run(bench: Bench) -> None:
     """Less of it on disks, where everything stays."""
     for place in bench.everywhere("growth by WebSocket"):
-        memory = not place.on_disk and bench.form == "full"
-        others = (node.ws, *((python.aiohttp,) if memory else ()))
-        durable = bench.pick(short=(), full=(uploadd.DURABLE,))
-        with bench.servers(place, uploadd.WRITTEN, *durable, *others) as servers:
+        more = bench.pick(short=(), full=(uploadd.DURABLE,))
+        others = (
+            (node.ws,)
+            if place.on_disk
+            else bench.pick(short=(node.ws,), full=(node.ws, python.aiohttp))
+        )
+        with bench.servers(place, uploadd.WRITTEN, *more, *others) as servers:
             _grow(bench, place, servers, "WebSocket", _websocket)
     for place in bench.everywhere("growth by tus PATCH"):
         with bench.servers(place, uploadd.WRITTEN, node.tus_server) as servers:
@@ -33,7 +36,7 @@ def run(bench: Bench) -> None:
 
 
 def _grow(bench: Bench, place: Place, servers: list[Server], what: str, turn: Turn) -> None:
-    size = (100 if place.on_disk else bench.pick(short=100, full=500)) * MIB
+    size = bench.mib(place, short=100, full=500, disk=100)
     for number in (1, 10, 100, 1000):
         bench.compare(
             f"{what}, {number} sessions",

@@ -12,7 +12,7 @@ from bench.places import MIB
 def run(bench: Bench) -> None:
     """The same bytes in all, however many connections."""
     for place in bench.everywhere("large forms"):
-        size = (64 if place.on_disk else bench.pick(short=128, full=512)) * MIB
+        size = bench.mib(place, short=128, full=512, disk=64)
         with bench.servers(
             place, uploadd.WRITTEN, uploadd.DURABLE, python.copyparty, python.aiohttp
         ) as servers:

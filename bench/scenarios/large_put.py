@@ -12,7 +12,7 @@ from bench.places import MIB
 def run(bench: Bench) -> None:
     """The same bytes in all, however many connections."""
     for place in bench.everywhere("large PUTs"):
-        size = (128 if place.on_disk else bench.pick(short=256, full=1024)) * MIB
+        size = bench.mib(place, short=256, full=1024, disk=64)
         with bench.servers(
             place,
             *(uploadd.WRITTEN, uploadd.DURABLE, nginx.nginx),

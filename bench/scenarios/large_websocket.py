@@ -19,7 +19,7 @@ def run(bench: Bench) -> None:
     """The same bytes in all, however many connections."""
     others = bench.pick(short=(node.ws,), full=(node.ws, python.aiohttp))
     for place in bench.everywhere("large uploads over WebSocket"):
-        size = (64 if place.on_disk else bench.pick(short=128, full=512)) * MIB
+        size = bench.mib(place, short=128, full=512, disk=64)
         with bench.servers(place, uploadd.WRITTEN, uploadd.DURABLE, *others) as servers:
             for chunk in (64 * KIB, 256 * KIB, 1024 * KIB):
                 bench.compare(

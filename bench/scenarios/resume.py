@@ -29,7 +29,7 @@ ABORT = struct.pack("ii", 1, 0)
 def run(bench: Bench) -> None:
     """By tus PATCH beside others, and by WebSocket."""
     for place in bench.everywhere("resume"):
-        size = (128 if place.on_disk else bench.pick(short=64, full=256)) * MIB
+        size = bench.mib(place, short=64, full=256, disk=128)
         with bench.servers(
             place,
             *(uploadd.DURABLE, uploadd.WRITTEN, node.tus_server),

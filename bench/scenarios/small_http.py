@@ -11,19 +11,19 @@ from bench.contenders.server import Server
 from bench.harness import PER_SECOND, Bench
 from bench.load import requests
 from bench.load.workers import Load
-from bench.places import TMPFS
 
 SIZE = 10240
 CONNECTIONS = 32
 
 
 def run(bench: Bench) -> None:
-    """Where others are beside it on tmpfs; by itself on disks, where it flushes and they do not."""
+    """As many at once as a busy site has."""
     count = bench.pick(short=1000, full=4000)
     for place in bench.everywhere("small tus uploads"):
-        others = (node.tus_server, python.tuspyserver, *bench.foreign("tus"))
         with bench.servers(
-            place, uploadd.DURABLE, uploadd.WRITTEN, *(others if place.name == TMPFS else ())
+            place,
+            *(uploadd.DURABLE, uploadd.WRITTEN, node.tus_server, python.tuspyserver),
+            *bench.foreign("tus", place),
         ) as servers:
             bench.compare(
                 "tus creation with 10 KiB, 32 connections",
@@ -33,9 +33,8 @@ def run(bench: Bench) -> None:
                 PER_SECOND,
             )
     for place in bench.everywhere("small PUTs"):
-        others = (nginx.nginx, python.copyparty)
         with bench.servers(
-            place, uploadd.DURABLE, uploadd.WRITTEN, *(others if place.name == TMPFS else ())
+            place, uploadd.DURABLE, uploadd.WRITTEN, nginx.nginx, python.copyparty
         ) as servers:
             bench.compare(
                 "PUT of 10 KiB, 32 connections",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,19 @@ def test_another_peer_is_refused(text: str) -> None:
         parse(text)
     with pytest.raises(SystemExit):
         parser().parse_args(["--peer", text])
+
+
+def test_what_runs_left_is_removed_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And nothing is measured; where that cannot be, the exit code says so."""
+    (tmp_path / "uploadd-bench").mkdir(mode=0o700)
+    (tmp_path / "uploadd-bench" / "upload").write_text("x")
+    assert main(["--clear", "--disk", str(tmp_path)]) == 0
+    assert list((tmp_path / "uploadd-bench").iterdir()) == []
+    (tmp_path / "file").write_text("in the way")
+    assert main(["--clear", "--disk", str(tmp_path / "file")]) == os.EX_TEMPFAIL
+    assert "cannot write to" in capsys.readouterr().err
 
 
 def test_a_run_is_accepted_whole_and_compared_with_later(tmp_path: Path) -> None:

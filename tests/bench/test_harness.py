@@ -42,7 +42,7 @@ def test_turns_are_interleaved_and_the_first_round_does_not_count(bench: Bench) 
         return load(len(turns))
 
     bench.compare("a thing", bench.places["here"], servers, turn)
-    assert turns == ["uploadd", "nginx"] * (bench.rounds(bench.places["here"]) + 1)
+    assert turns == ["uploadd", "nginx"] * 4
     ours, theirs = bench.rows
     assert ours.values == (3, 5, 7)
     assert theirs.values == (4, 6, 8)
@@ -63,7 +63,7 @@ def test_one_that_fails_is_a_row_that_says_so(bench: Bench) -> None:
     bench.compare("a thing", bench.places["here"], servers, turn)
     assert turns.count("nginx") == 1
     ours, theirs = bench.rows
-    assert len(ours.values) == bench.rounds(bench.places["here"])
+    assert len(ours.values) == 3
     assert theirs.values == ()
     assert theirs.note == "failed: 413 Too Large"
 
@@ -101,6 +101,18 @@ def test_one_that_cannot_be_had_is_a_row_in_every_table(bench: Bench) -> None:
     assert told == [
         (what, "nginx", "nginx is not here: apt install nginx-light") for what in ("one", "two")
     ]
+
+
+def test_in_the_long_form_all_three_places_are_measured(tmp_path: Path) -> None:
+    """The short one has time for memory only; on disks rounds are fewer and files smaller."""
+    names = ("tmpfs", "disk", "ext4 with journal")
+    places = {name: Place(name, tmp_path, on_disk=name != "tmpfs") for name in names}
+    assert [place.name for place in Bench("short", places).everywhere("x")] == ["tmpfs"]
+    long = Bench("full", places)
+    assert tuple(place.name for place in long.everywhere("x")) == names
+    assert [long.rounds(place) for place in places.values()] == [5, 3, 3]
+    sizes = [long.mib(place, short=1, full=9, disk=2) >> 20 for place in places.values()]
+    assert sizes == [9, 2, 2]
 
 
 def test_a_place_that_is_not_there_is_a_row(bench: Bench) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.mounts import filesystem, mount_point, mounts_of, source
+from bench.mounts import below, filesystem, mount_point, mounts_of
 
 MOUNTS = """\
 /dev/vda / ext4 rw,relatime 0 0
@@ -36,5 +36,11 @@ def test_of_two_mounts_on_one_point_the_upper_one_is_seen() -> None:
     """It hides the other."""
     assert mounts_of(MOUNTS)["/srv"] == ("tmpfs", "tmpfs")
     assert filesystem(MOUNTS, "/") == "ext4"
-    assert source(MOUNTS, "/") == "/dev/vda"
     assert filesystem(MOUNTS, "/nowhere") == ""
+
+
+def test_what_is_mounted_below_a_folder_is_found() -> None:
+    """By whole steps, too."""
+    assert below(MOUNTS, "/srv") == ["/srv/my disk", "/srv"]
+    assert below(MOUNTS, "/dev") == ["/dev/shm"]
+    assert below(MOUNTS, "/dev/sh") == []
