@@ -20,7 +20,7 @@ SIZE = 10240
 
 def run(bench: Bench) -> None:
     """All published, as after a year of use."""
-    count = bench.pick(short=2000, full=8000)
+    count = bench.pick(short=2000, full=4000)
     for place in bench.everywhere("growth of the ledger"):
         with bench.servers(
             place,
