@@ -4,6 +4,7 @@ uploadd publishes under the names that files came with, so nginx and aiohttp can
 """
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from bench.contenders import nginx, python, raw, uploadd
@@ -56,7 +57,7 @@ def _large(bench: Bench, place: Place, servers: Servers, file: File) -> None:
 
 
 def _ranges(bench: Bench, place: Place, servers: Servers, file: File) -> None:
-    count = bench.pick(short=1000, full=8000)
+    count = bench.pick(short=1000, full=4000)
     bench.compare(
         f"ranges of 64 KiB, {CONNECTIONS} connections",
         place,
@@ -94,6 +95,6 @@ def _path(server: Server, file: File) -> str:
 
 def _published(folder: Path) -> list[File]:
     """What uploadd has."""
-    with sqlite3.connect(f"file:{folder}/.uploadd/ledger.db?mode=ro", uri=True) as db:
+    with closing(sqlite3.connect(f"file:{folder}/.uploadd/ledger.db?mode=ro", uri=True)) as db:
         rows = db.execute("SELECT length, id, path FROM uploads").fetchall()
     return [(length, (id, path)) for length, id, path in rows]

@@ -113,6 +113,32 @@ async def test_a_large_file_goes_over_tcp_whole() -> None:
             assert await everything(client) == (CONTENT * 40)[5:][: 39 * len(CONTENT)]
 
 
+@pytest.mark.parametrize(("others", "most"), [(0, 1 << 15), (1, 1 << 18)])
+async def test_steps_are_larger_while_others_are_served(
+    file: int, monkeypatch: pytest.MonkeyPatch, others: int, most: int
+) -> None:
+    """Who is alone has all of the processor's cache; together they have Python's lock to share."""
+    ours, theirs = socket_pair()
+    threads, asked, sendfile = trio.CapacityLimiter(4), set(), os.sendfile
+
+    def counted(socket: int, fd: int, offset: int, count: int) -> int:
+        asked.add(count)
+        return sendfile(socket, fd, offset, count)
+
+    monkeypatch.setattr(module.os, "sendfile", counted)
+    async with ours, theirs, trio.open_nursery() as nursery:
+        for other in range(others):
+            await threads.acquire_on_behalf_of(other)
+
+        @nursery.start_soon
+        async def send() -> None:
+            await outlet(ours, threads).send_span(FileSpan(file, 0, len(CONTENT)))
+            await ours.send_eof()
+
+        assert await everything(theirs) == CONTENT
+    assert max(asked) == most
+
+
 async def test_a_turn_ends_though_the_peer_always_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is slower than the peer never fills the socket; and a thread that sends hears
     nothing of a cancellation until its turn is over.
@@ -132,7 +158,7 @@ async def test_a_turn_ends_though_the_peer_always_has_room(monkeypatch: pytest.M
         monkeypatch.setattr(module.os, "sendfile", sendfile)
         monkeypatch.setattr(module.time, "monotonic", lambda: next(now) / 1000)
         whole = FileSpan(-1, 0, 1 << 34)
-        assert 0 < module._Turn(ours.socket).take(whole) < 1 << 24
+        assert 0 < module._Turn(ours.socket, *module._ALONE).take(whole) < 1 << 24
         assert not full
 
 

@@ -40,10 +40,12 @@ _CHUNK: Final = 128 * 1024  # bytes of one write
 _TURN: Final = 0.03
 _PATIENCE: Final = 2
 # For a peer in a hurry: bytes of a system call, and bytes that the kernel may hold and has not
-# sent.  With four times as much, or a pause now and then, they pile up and have left the
+# sent.  With four times as much, or a pause now and then, they pile up and may have left the
 # processor's cache when the peer reads them, and the download is half as fast.
-_STEP: Final = 32 * 1024
-_UNSENT: Final = 16 * 1024
+_ALONE: Final = (32 * 1024, 16 * 1024)
+# The same where others are served, too: they share the cache, and Python's lock, which is taken
+# for each call, so fewer calls are worth more.
+_AMONG: Final = (256 * 1024, 128 * 1024)
 # The same for one that is waited for: as much as its connection holds, for it takes a while to
 # come back.
 _ALL: Final = 1 << 30
@@ -122,10 +124,15 @@ class SocketOutlet:
         while True:
             # In a thread: the socket never blocks, but a file that is not in the page cache does.
             rest = FileSpan(span.fd, span.offset + sent, span.count - sent)
-            sent += await in_thread(partial(_Turn(self._socket).take, rest), self._threads)
+            turn = partial(_Turn(self._socket, *self._pace()).take, rest)
+            sent += await in_thread(turn, self._threads)
             if sent == span.count:
                 return
             await self._room()
+
+    def _pace(self) -> tuple[int, int]:
+        threads = self._threads or trio.to_thread.current_default_thread_limiter()
+        return _AMONG if threads.borrowed_tokens else _ALONE
 
     async def _room(self) -> None:
         """Wait until the socket takes bytes again.
@@ -191,15 +198,16 @@ def _at_hand(span: FileSpan) -> bytes | None:
 class _Turn:
     """One turn in a thread: bytes of a file into *socket*, which does not block."""
 
-    def __init__(self, socket: trio.socket.SocketType) -> None:
+    def __init__(self, socket: trio.socket.SocketType, step: int, unsent: int) -> None:
         self._socket, self._fd = socket, socket.fileno()
+        self._most, self._unsent = step, unsent
         self._room = select.poll()
         self._room.register(self._fd, select.POLLOUT)
 
     def take(self, span: FileSpan) -> int:
         """Send bytes of *span* until the turn is over, or the peer has no room; how many."""
         moved, end = 0, time.monotonic() + _TURN
-        self._hold(_UNSENT)
+        self._hold(self._unsent)
         with _errors_named():
             while moved < span.count and time.monotonic() < end:
                 if (took := self._step(span, moved)) or self._room.poll(_PATIENCE):
@@ -226,7 +234,8 @@ class _Turn:
     def _step(self, span: FileSpan, at: int) -> int:
         """Send a few bytes of *span* from *at* on; how many, 0 when there is no room."""
         try:
-            took = os.sendfile(self._fd, span.fd, span.offset + at, min(span.count - at, _STEP))
+            count = min(span.count - at, self._most)
+            took = os.sendfile(self._fd, span.fd, span.offset + at, count)
         except BlockingIOError:
             return 0
         if took == 0:
