@@ -50,11 +50,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = accept(folder, ACCEPTED / args.form)
         page.refresh()
         return code
+    if args.clear and args.scenario:
+        print("--clear takes no scenario", file=sys.stderr)
+        return os.EX_USAGE
     try:
         return _cleared(args.disk) if args.clear else _measured(args, folder)
     except Unusable as error:
         print(error, file=sys.stderr)
         return os.EX_TEMPFAIL
+    except KeyboardInterrupt:
+        print("\nbroken off: no result is written", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def _cleared(disk: Path) -> int:
@@ -97,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--disk",
-        type=lambda text: Path(text).resolve(),
+        type=lambda text: Path(os.path.realpath(text)),
         default=HERE / ".scratch",
         metavar="DIR",
         help="a folder on the disk to measure (bench/.scratch)",

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from bench.machine import find
-from bench.mounts import MOUNTS, filesystem
+from bench.mounts import filesystem, mounted
 
 BLOCK = 8 << 20
 OPTIONS = "lazy_itable_init=0,lazy_journal_init=0,nodiscard"
@@ -67,15 +67,22 @@ class Image:
 
     def unmount(self) -> None:
         """Also what a run left that was killed.  Raises Unmountable."""
-        while filesystem(MOUNTS.read_text(), str(self.point)):
-            _run("umount", str(self.point))
+        while filesystem(mounted(), str(self.point)):
+            try:
+                _run("umount", str(self.point))
+            except Unmountable as error:
+                raise Unmountable(f"{error}; who holds it: fuser -vm {self.point}") from error
+        for file in self.point.parent.glob("ext4-*") if os.geteuid() == 0 else ():
+            found = _run("losetup", "--noheadings", "--output", "NAME", "--associated", str(file))
+            for device in found.split():
+                _run("losetup", "--detach", device)
 
     def give_up(self) -> None:
         """Unmount it if that is possible; what was measured is worth more than this."""
         try:
             self.unmount()
         except Unmountable as error:
-            print(f"{error}; who holds it: fuser -vm {self.point}", file=sys.stderr)
+            print(error, file=sys.stderr)
 
     def _fill(self) -> None:
         block, begun = bytes(BLOCK), self._file.with_name(f"{self._file.name}.begun")
@@ -101,5 +108,5 @@ def _run(*command: str) -> str:
         [path, *command[1:]], capture_output=True, text=True, env=os.environ | KEEP_BLOCKS
     )
     if ran.returncode != 0:
-        raise Unmountable(f"{command[0]}: {ran.stderr.strip() or ran.returncode}")
+        raise Unmountable(ran.stderr.strip() or f"{command[0]} failed: {ran.returncode}")
     return ran.stdout.strip()

@@ -1,18 +1,22 @@
-"""What /proc/mounts tells; pure."""
+"""What /proc/mounts tells."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
-MOUNTS = Path("/proc/mounts")
+
+def mounted() -> str:
+    """What is mounted now; names may be any bytes."""
+    return os.fsdecode(Path("/proc/mounts").read_bytes())
 
 
 def mounts_of(mounts: str) -> dict[str, tuple[str, str]]:
     """Mount points with source and type; of several on one point the last, which is on top."""
     found = {}
-    for line in mounts.splitlines():
-        source, point, kind = line.split()[:3]
+    for line in filter(None, mounts.split("\n")):
+        source, point, kind = line.split(" ")[:3]
         name = re.sub(r"\\([0-7]{3})", lambda escape: chr(int(escape[1], 8)), point)
         found[name] = (source, kind)
     return found

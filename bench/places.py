@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import shutil
 import stat
 import tempfile
@@ -18,13 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.image import Image, Unmountable
-from bench.mounts import MOUNTS, below, filesystem, mount_point
+from bench.mounts import below, filesystem, mount_point, mounted
 
 MIB, GIB = 1 << 20, 1 << 30
 LARGE = MIB
 """Bytes of a file that is worth a look at its cache."""
+PREFIX = "uploadd-bench-"
+"""How the folder of one run begins; the number of its process follows."""
 OURS = "uploadd-bench"
 """The folder in a folder that was named: all that runs leave there, and nothing else."""
+MARK = "README"
+"""What shows that it is ours, when there is anything in it."""
 
 
 class Unusable(Exception):
@@ -88,7 +93,7 @@ def clear(disk: Path) -> None:
     with _held(disk) as ours:
         try:
             Image(ours, 0).unmount()
-            if points := below(MOUNTS.read_text(), str(ours)):
+            if points := below(mounted(), str(ours)):
                 raise Unusable(f"{points[0]} is a mount: unmount it first")
             for entry in ours.iterdir():
                 if entry.is_dir() and not entry.is_symlink():
@@ -101,7 +106,7 @@ def clear(disk: Path) -> None:
 
 @contextmanager
 def _held(disk: Path) -> Iterator[Path]:
-    """Our folder in *disk*, for one run at a time; nobody else can have put anything there."""
+    """Our folder in *disk*, for one run at a time, where nobody else has put anything."""
     ours = disk.resolve() / OURS
     try:
         ours.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -112,12 +117,16 @@ def _held(disk: Path) -> Iterator[Path]:
         told = os.fstat(fd)
         if told.st_uid != os.geteuid() or stat.S_IMODE(told.st_mode) & 0o022:
             raise Unusable(f"{ours} belongs to others: name another folder with --disk")
+        if os.listdir(fd) and not (ours / MARK).exists():
+            raise Unusable(f"{ours} is not of a run: name another folder with --disk")
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Unusable(f"another run writes to {disk}: wait for its end") from error
         except OSError as error:
             raise Unusable(f"cannot lock {ours}: {error.strerror}") from error
+        with suppress(OSError):  # read-only: then nothing else comes here, either
+            (ours / MARK).write_text(f"{clearing(disk)} removes all of this.\n")
         yield ours
     finally:
         os.close(fd)
@@ -127,9 +136,12 @@ def _held(disk: Path) -> Iterator[Path]:
 def _memory() -> Iterator[Place]:
     """A folder in memory, removed afterwards."""
     shm = Path("/dev/shm")
-    if filesystem(MOUNTS.read_text(), str(shm)) != "tmpfs":
+    if filesystem(mounted(), str(shm)) != "tmpfs":
         yield Place(TMPFS, None, why="no tmpfs at /dev/shm", on_disk=False)
         return
+    for left in shm.glob(f"{PREFIX}*"):
+        if not Path("/proc", left.name.split("-")[2]).exists():  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
     try:
         folder = _folder(shm)
     except OSError as error:
@@ -142,26 +154,33 @@ def _memory() -> Iterator[Place]:
 
 
 def _folder(where: Path) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="uploadd-bench-", dir=where))
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=where))
     folder.chmod(0o755)
     return folder
 
 
 def _disk(ours: Path, room: int) -> Place:
-    mounts = MOUNTS.read_text()
-    kind = filesystem(mounts, mount_point(mounts, str(ours)))
-    if kind == "tmpfs":
-        return Place(DISK, None, why=f"{ours.parent} is on a tmpfs: name another with --disk")
-    if why := _no_room(ours, room):
+    if why := _in_memory(ours) or _no_room(ours, room):
         return Place(DISK, None, why=why)
     try:
         folder = _folder(ours)
     except OSError as error:
         return Place(DISK, None, why=f"cannot write to {ours}: {error.strerror}")
-    journal = ""
+    journal, kind = "", _kind(ours)
     if kind == "ext4":
         journal = " with a journal" if _has_journal(ours) else " without a journal"
     return Place(DISK, folder, f"the disk there is: {kind}{journal}")
+
+
+def _kind(folder: Path) -> str:
+    mounts = mounted()
+    return filesystem(mounts, mount_point(mounts, str(folder)))
+
+
+def _in_memory(ours: Path) -> str:
+    if _kind(ours) != "tmpfs":
+        return ""
+    return f"{ours.parent} is on a tmpfs: name another with --disk"
 
 
 def _has_journal(folder: Path) -> bool:
@@ -185,14 +204,18 @@ def _no_room(ours: Path, room: int) -> str:
 
 def clearing(disk: Path) -> str:
     """What to type to remove what runs left in *disk*."""
-    return f"make bench ARGS='--clear --disk {disk}'"
+    return f"make bench ARGS={shlex.quote(f'--clear --disk {shlex.quote(str(disk))}')}"
 
 
 @contextmanager
 def _journal(ours: Path, size: int, room: int) -> Iterator[Place]:
     """An ext4 with a journal in a file of the disk; *room* bytes are left free beside it."""
     image = Image(ours, size)
-    if why := image.impossible() or _no_room(ours, room if image.there() else room + size):
+    if (
+        why := image.impossible()
+        or _in_memory(ours)
+        or _no_room(ours, room if image.there() else room + size)
+    ):
         yield Place(JOURNAL, None, why=why)
         return
 

@@ -59,6 +59,8 @@ def test_what_runs_left_is_removed_on_request(
     """And nothing is measured; where that cannot be, the exit code says so."""
     (tmp_path / "uploadd-bench").mkdir(mode=0o700)
     (tmp_path / "uploadd-bench" / "upload").write_text("x")
+    (tmp_path / "uploadd-bench" / "README").touch()
+    assert main(["--clear", "--disk", str(tmp_path), "limits"]) == os.EX_USAGE
     assert main(["--clear", "--disk", str(tmp_path)]) == 0
     assert list((tmp_path / "uploadd-bench").iterdir()) == []
     (tmp_path / "file").write_text("in the way")

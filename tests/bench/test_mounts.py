@@ -44,3 +44,11 @@ def test_what_is_mounted_below_a_folder_is_found() -> None:
     assert below(MOUNTS, "/srv") == ["/srv/my disk", "/srv"]
     assert below(MOUNTS, "/dev") == ["/dev/shm"]
     assert below(MOUNTS, "/dev/sh") == []
+
+
+def test_names_may_hold_anything() -> None:
+    """They are bytes, and only a line feed ends a line."""
+    assert mounts_of("a /x\u0085y ext4 rw 0 0\nb /\udcff ext4 rw 0 0\n") == {
+        "/x\u0085y": ("a", "ext4"),
+        "/\udcff": ("b", "ext4"),
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,20 @@ from bench.contenders.server import Server
 from bench.harness import Bench
 from bench.image import Image, Unmountable
 from bench.load.workers import Load, Part
-from bench.mounts import MOUNTS, filesystem
-from bench.places import DISK, JOURNAL, MIB, OURS, TMPFS, Place, Unusable, clear, prepared
+from bench.mounts import filesystem, mounted
+from bench.places import (
+    DISK,
+    JOURNAL,
+    MARK,
+    MIB,
+    OURS,
+    TMPFS,
+    Place,
+    Unusable,
+    clear,
+    clearing,
+    prepared,
+)
 from bench.scenarios import ROOM, SCENARIOS
 
 SMALL = 64 * MIB
@@ -47,13 +60,13 @@ def test_the_file_system_in_a_file_is_made_anew_and_the_file_is_kept(tmp_path: P
     for _ in range(2):
         with prepared(tmp_path, SMALL, MIB) as places:
             folder = on_a_disk(places[JOURNAL])
-            assert filesystem(MOUNTS.read_text(), str(folder)) == "ext4"
+            assert filesystem(mounted(), str(folder)) == "ext4"
             assert [path.name for path in folder.iterdir()] == ["lost+found"]
             (folder / "upload").write_bytes(bytes(MIB))
             places[JOURNAL].renew()
             assert not (folder / "upload").exists()
             (folder / "upload").write_bytes(bytes(MIB))
-        assert filesystem(MOUNTS.read_text(), str(folder)) == ""
+        assert filesystem(mounted(), str(folder)) == ""
         inodes |= {path.stat().st_ino for path in (tmp_path / OURS).glob("ext4-64")}
     assert len(inodes) == 1
 
@@ -69,7 +82,7 @@ def test_what_a_run_left_mounted_that_was_killed_is_unmounted(tmp_path: Path) ->
     left.renew()
     (left.point / "upload").write_text("x")
     clear(tmp_path)
-    assert filesystem(MOUNTS.read_text(), str(left.point)) == ""
+    assert filesystem(mounted(), str(left.point)) == ""
 
 
 def test_nothing_is_removed_through_what_is_still_mounted(tmp_path: Path) -> None:
@@ -91,6 +104,7 @@ def test_a_file_that_was_not_filled_to_its_end_is_filled(tmp_path: Path) -> None
     """Over what is there: nothing is removed."""
     folder = tmp_path / OURS
     folder.mkdir(mode=0o700)
+    (folder / MARK).touch()
     begun = folder / "ext4-64.begun"
     begun.write_bytes(bytes(MIB))
     inode = begun.stat().st_ino
@@ -177,6 +191,8 @@ def test_who_has_no_room_is_told_what_to_type(tmp_path: Path) -> None:
         if "tmpfs" in (why := places[DISK].why):
             pytest.skip(why)
     assert f"make bench ARGS='--clear --disk {tmp_path}'" in why
+    arguments = shlex.split(clearing(Path("/a disk")).partition("ARGS=")[2])
+    assert shlex.split(*arguments) == ["--clear", "--disk", "/a disk"]
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
@@ -197,6 +213,11 @@ def test_what_others_could_have_put_there_is_not_used(tmp_path: Path) -> None:
     (tmp_path / OURS).chmod(0o777)
     with pytest.raises(Unusable, match="belongs to others"):
         clear(tmp_path)
+    (tmp_path / OURS).chmod(0o755)
+    (tmp_path / OURS / "thesis.txt").write_text("nobody has another")
+    with pytest.raises(Unusable, match="not of a run"):
+        clear(tmp_path)
+    assert (tmp_path / OURS / "thesis.txt").exists()
 
 
 def test_what_a_scenario_writes_fits_in_the_file_system_in_a_file() -> None:
@@ -205,3 +226,26 @@ def test_what_a_scenario_writes_fits_in_the_file_system_in_a_file() -> None:
     for short, full in ROOM.values():
         assert short <= 0.9 * 3
         assert full <= 0.9 * 8
+
+
+def test_what_a_killed_run_left_in_memory_is_removed_by_the_next(tmp_path: Path) -> None:
+    """And not what one has that lives."""
+    lives, ended = (Path("/dev/shm") / f"uploadd-bench-{n}-x" for n in (os.getpid(), 1 << 30))
+    for folder in (lives, ended):
+        folder.mkdir()
+    try:
+        with prepared(tmp_path, SMALL, MIB):
+            assert (lives.exists(), ended.exists()) == (True, False)
+    finally:
+        lives.rmdir()
+
+
+def test_a_device_without_a_mount_is_let_go(tmp_path: Path) -> None:
+    """Or the blocks of a file that was removed would stay taken."""
+    with prepared(tmp_path, SMALL, MIB) as places:
+        on_a_disk(places[JOURNAL])
+    file = str(tmp_path / OURS / "ext4-64")
+    image._run("losetup", "--find", file)
+    assert image._run("losetup", "--associated", file)
+    Image(tmp_path / OURS, SMALL).unmount()
+    assert image._run("losetup", "--associated", file) == ""
