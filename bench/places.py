@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -139,9 +140,9 @@ def _memory() -> Iterator[Place]:
     if filesystem(mounted(), str(shm)) != "tmpfs":
         yield Place(TMPFS, None, why="no tmpfs at /dev/shm", on_disk=False)
         return
-    for left in shm.glob(f"{PREFIX}*"):
-        if not Path("/proc", left.name.split("-")[2]).exists():  # of a run that was killed
-            shutil.rmtree(left, ignore_errors=True)
+    for entry in shm.iterdir():
+        if _of_a_killed_run(entry):
+            shutil.rmtree(entry, ignore_errors=True)
     try:
         folder = _folder(shm)
     except OSError as error:
@@ -151,6 +152,15 @@ def _memory() -> Iterator[Place]:
         yield Place(TMPFS, folder, "tmpfs: memory", on_disk=False)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _of_a_killed_run(entry: Path) -> bool:
+    number = re.fullmatch(PREFIX + r"(\d+)-\w+", entry.name)
+    if number is None or Path("/proc", number[1]).exists():
+        return False
+    with suppress(FileNotFoundError):
+        return entry.lstat().st_uid == os.geteuid()
+    return False
 
 
 def _folder(where: Path) -> Path:

@@ -229,15 +229,17 @@ def test_what_a_scenario_writes_fits_in_the_file_system_in_a_file() -> None:
 
 
 def test_what_a_killed_run_left_in_memory_is_removed_by_the_next(tmp_path: Path) -> None:
-    """And not what one has that lives."""
-    lives, ended = (Path("/dev/shm") / f"uploadd-bench-{n}-x" for n in (os.getpid(), 1 << 30))
-    for folder in (lives, ended):
+    """And not what one has that lives, nor what only begins like it."""
+    names = (f"uploadd-bench-{os.getpid()}-x", "uploadd-bench-notes", f"uploadd-bench-{1 << 30}-x")
+    *stay, ended = [Path("/dev/shm") / name for name in names]
+    for folder in (*stay, ended):
         folder.mkdir()
     try:
         with prepared(tmp_path, SMALL, MIB):
-            assert (lives.exists(), ended.exists()) == (True, False)
+            assert [folder.exists() for folder in (*stay, ended)] == [True, True, False]
     finally:
-        lives.rmdir()
+        for folder in stay:
+            folder.rmdir()
 
 
 def test_a_device_without_a_mount_is_let_go(tmp_path: Path) -> None:
